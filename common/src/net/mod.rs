@@ -1,0 +1,1 @@
+//! Framing that both protocols share.

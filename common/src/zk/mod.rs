@@ -1,0 +1,1 @@
+//! The ZooKeeper protocol: jute codec, requests, replies, logged transactions, client.

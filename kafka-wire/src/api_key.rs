@@ -1,0 +1,1 @@
+//! Pure: api_key

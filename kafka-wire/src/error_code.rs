@@ -1,0 +1,1 @@
+//! Pure: error_code

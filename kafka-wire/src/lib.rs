@@ -1,0 +1,9 @@
+//! Kafka's wire protocol: generated messages, record batches and one outbound connection.
+
+pub mod api_key;
+pub mod client;
+pub mod error_code;
+pub mod header;
+pub mod messages;
+pub mod records;
+pub mod wire;

@@ -1,0 +1,1 @@
+//! Command-line options as the stock tools take them.

@@ -1,0 +1,11 @@
+//! A ZooKeeper-compatible coordinator.
+
+pub mod auth;
+pub mod config;
+pub mod error;
+pub mod metrics;
+pub mod net;
+pub mod pipeline;
+pub mod server;
+pub mod state;
+pub mod storage;
