@@ -1,0 +1,3 @@
+#!/usr/bin/env bash
+. "$(dirname "$0")/binaries.sh"
+stop_servers zk-server zookeeper
