@@ -1,1 +1,3 @@
 //! Framing that both protocols share.
+
+pub mod frame;
