@@ -1,3 +1,1 @@
-//! What a broker says about itself and its cluster.
-
-pub mod api_versions;
+//! cluster/mod
