@@ -1,1 +1,3 @@
-//! coordinator/mod
+//! Coordinators: state machines whose memory is a partition of an internal topic.
+
+pub mod group;

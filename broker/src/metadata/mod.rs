@@ -1,3 +1,1 @@
-//! What this broker knows of the cluster, and its way to the controller.
-
-pub mod cache;
+//! metadata/mod
