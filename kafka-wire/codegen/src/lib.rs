@@ -4,6 +4,7 @@ pub mod catalogue;
 pub mod definition;
 pub mod emit;
 pub mod error;
+pub mod generate;
 pub mod jar;
 pub mod names;
 pub mod schema;
