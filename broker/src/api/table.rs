@@ -1,1 +1,172 @@
-//! table
+//! Shell: the list of what this broker serves: API, versions, handler. ApiVersions answers from it, so that nothing
+//! is advertised that is not there.
+//!
+//! To add an API write `pub async fn handle(services: &Arc<Services>, context: &RequestContext, request: XRequest)
+//! -> XResponse` and a row here, in the order of the keys. Kafka's own ranges are `ApiKey::versions`.
+
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::{Arc, LazyLock};
+
+use bytes::Bytes;
+use kafka_wire::api_key::ApiKey;
+use kafka_wire::header::{RequestHeader, ResponseHeader};
+use kafka_wire::message::Message;
+use kafka_wire::reader::Reader;
+use kafka_wire::wire::WireError;
+use kafka_wire::writer::{Segment, Writer};
+
+use crate::api::cluster::api_versions;
+use crate::api::context::{RequestContext, Services};
+
+/// Where a request came from.
+#[derive(Debug)]
+pub struct Origin<'a> {
+    /// The name of the listener.
+    pub listener: &'a Arc<str>,
+    /// The client's address.
+    pub client_address: IpAddr,
+}
+
+/// What goes back to the client.
+#[derive(Debug)]
+pub enum Reply {
+    /// A whole frame, its size in front.
+    Send(Vec<Segment>),
+    /// Nothing, as a produce with acks=0 wants it.
+    Nothing,
+    /// The end of the connection.
+    Close,
+}
+
+/// A reply in the making.
+pub type PendingReply = Pin<Box<dyn Future<Output = Reply> + Send>>;
+
+/// How far a handler got at once.
+pub enum Started {
+    /// The reply is ready.
+    Done(Reply),
+    /// What must happen in request order has happened; the next request may start.
+    Staged(PendingReply),
+    /// The next request must wait until this one is answered.
+    Serial(PendingReply),
+}
+
+type Start = fn(&Arc<Services>, RequestContext, Reader) -> Result<Started, WireError>;
+
+/// One API that is served.
+struct Row {
+    key: ApiKey,
+    min_version: i16,
+    max_version: i16,
+    start: Start,
+}
+
+/// A row whose handler is one `async fn`.
+macro_rules! row {
+    ($key:ident $min:literal..=$max:literal $handle:path) => {
+        Row {
+            key: ApiKey::$key,
+            min_version: $min,
+            max_version: $max,
+            start: |services, context, mut body| {
+                let request = Message::decode(&mut body, context.header.api_version)?;
+                let services = Arc::clone(services);
+                Ok(Started::Serial(Box::pin(async move {
+                    let response = $handle(&services, &context, request).await;
+                    reply(&context.header, &response)
+                })))
+            },
+        }
+    };
+}
+
+/// All that is served, in the order of the keys.
+static TABLE: &[Row] = &[row!(ApiVersions 0..=3 api_versions::handle)];
+
+/// Row numbers by key; `None` where nothing is served.
+static BY_KEY: LazyLock<Vec<Option<&'static Row>>> = LazyLock::new(|| {
+    let last = TABLE.iter().map(|row| row.key.code()).max().unwrap_or(-1);
+    (0..=last)
+        .map(|key| TABLE.iter().find(|row| row.key.code() == key))
+        .collect()
+});
+
+/// The keys and version ranges to advertise, ascending.
+pub fn advertised() -> impl Iterator<Item = (ApiKey, i16, i16)> {
+    TABLE
+        .iter()
+        .map(|row| (row.key, row.min_version, row.max_version))
+}
+
+/// Starts answering one request, given without its size.
+///
+/// Bytes that are no request, and APIs or versions that are not served, end the connection as Kafka ends it; only
+/// ApiVersions answers a version that it does not know, in the format of version 0.
+pub fn start(services: &Arc<Services>, origin: Origin<'_>, request: Bytes) -> Started {
+    let mut reader = Reader::new(request);
+    let header = match RequestHeader::decode(&mut reader) {
+        Ok(header) => header,
+        Err(error) => return refused(origin.client_address, format_args!("bad header: {error}")),
+    };
+    let (key, version) = (header.api_key, header.api_version);
+    let row = usize::try_from(key.code())
+        .ok()
+        .and_then(|key| BY_KEY.get(key).copied().flatten());
+    let Some(row) = row else {
+        return refused(
+            origin.client_address,
+            format_args!("{} is not served", key.name()),
+        );
+    };
+    if !(row.min_version..=row.max_version).contains(&version) {
+        if key == ApiKey::ApiVersions {
+            let header = RequestHeader {
+                api_version: 0,
+                ..header
+            };
+            return Started::Done(reply(&header, &api_versions::unsupported_version()));
+        }
+        let reason = format_args!("{} version {version} is not served", key.name());
+        return refused(origin.client_address, reason);
+    }
+    let context = RequestContext {
+        header,
+        principal: services.anonymous.clone(),
+        listener: origin.listener.clone(),
+        client_address: origin.client_address,
+    };
+    match (row.start)(services, context, reader) {
+        Ok(started) => started,
+        Err(error) => {
+            let reason = format_args!("bad {} version {version} request: {error}", key.name());
+            refused(origin.client_address, reason)
+        }
+    }
+}
+
+fn refused(client: IpAddr, reason: std::fmt::Arguments<'_>) -> Started {
+    tracing::error!("Closing connection from {client}: {reason}");
+    Started::Done(Reply::Close)
+}
+
+/// Encodes a response for the version of its request.
+pub fn reply<R: Message>(header: &RequestHeader, response: &R) -> Reply {
+    let mut writer = Writer::with_capacity(256);
+    let head = ResponseHeader {
+        correlation_id: header.correlation_id,
+    };
+    let encoded = head
+        .encode(&mut writer, header.api_key, header.api_version)
+        .and_then(|()| response.encode(&mut writer, header.api_version))
+        .and_then(|()| writer.into_frame());
+    match encoded {
+        Ok(frame) => Reply::Send(frame),
+        Err(error) => {
+            let (api, version) = (header.api_key.name(), header.api_version);
+            tracing::error!("cannot write a {api} version {version} response: {error}");
+            Reply::Close
+        }
+    }
+}

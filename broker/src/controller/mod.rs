@@ -1,1 +1,4 @@
-//! controller/mod
+//! The controller: one broker's picture of the cluster, and who leads what.
+
+pub mod context;
+pub mod election;

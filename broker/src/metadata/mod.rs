@@ -1,1 +1,3 @@
-//! metadata/mod
+//! What this broker knows of the cluster, and its way to the controller.
+
+pub mod cache;

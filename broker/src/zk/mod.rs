@@ -1,1 +1,5 @@
-//! zk/mod
+//! Kafka's znodes: paths, JSON, typed conditional operations, registration and change watches.
+
+pub mod paths;
+pub mod scala_order;
+pub mod znodes;

@@ -1,1 +1,3 @@
-//! cluster/mod
+//! What a broker says about itself and its cluster.
+
+pub mod api_versions;

@@ -1,0 +1,128 @@
+//! Pure: cuts what a connection received into requests: an i32 size, then that many bytes.
+//!
+//! The buffer is kept from request to request, so that a busy producer costs no allocation, and grows only as bytes
+//! really arrive, so that a size that is announced but not sent costs nothing.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+/// The least room to read into, in bytes: many small requests per system call.
+const READ_BYTES: usize = 16 * 1024;
+/// The most room that is made at once for an announced request, beyond what has already arrived, in bytes.
+const GROWTH_BYTES: usize = 256 * 1024;
+/// A buffer up to this size is kept by an idle connection, in bytes.
+const IDLE_BYTES: usize = 4 * 1024;
+
+/// A size that no request may have.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[error("request of {size} bytes; the limit is {limit} (socket.request.max.bytes)")]
+pub struct BadSize {
+    /// The size announced.
+    pub size: i32,
+    /// The largest size allowed.
+    pub limit: usize,
+}
+
+/// What was received and not yet taken.
+#[derive(Debug)]
+pub struct Frames {
+    buffer: BytesMut,
+    limit: usize,
+}
+
+impl Frames {
+    /// An empty buffer for requests of up to `limit` bytes.
+    pub fn new(limit: usize) -> Self {
+        Self {
+            buffer: BytesMut::new(),
+            limit,
+        }
+    }
+
+    /// The next whole request, without its size.
+    ///
+    /// # Errors
+    /// When the size announced is negative or above the limit: the connection must be closed.
+    pub fn take(&mut self) -> Result<Option<Bytes>, BadSize> {
+        let Some(size) = self.announced()? else {
+            return Ok(None);
+        };
+        if self.buffer.len() < 4 + size {
+            return Ok(None);
+        }
+        self.buffer.advance(4);
+        Ok(Some(self.buffer.split_to(size).freeze()))
+    }
+
+    /// The buffer to read into, with room for what is expected next.
+    pub fn spare(&mut self) -> &mut BytesMut {
+        let missing = match self.announced() {
+            Ok(Some(size)) => (4 + size).saturating_sub(self.buffer.len()),
+            _ => 0,
+        };
+        let growth = GROWTH_BYTES.max(self.buffer.len());
+        self.buffer
+            .reserve(missing.clamp(READ_BYTES, growth.max(READ_BYTES)));
+        &mut self.buffer
+    }
+
+    /// Whether nothing of a next request has arrived.
+    pub fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
+    /// Gives memory back when the connection is idle.
+    pub fn shrink(&mut self) {
+        if self.buffer.is_empty() && self.buffer.capacity() > IDLE_BYTES {
+            self.buffer = BytesMut::new();
+        }
+    }
+
+    fn announced(&self) -> Result<Option<usize>, BadSize> {
+        let Some(head) = self.buffer.first_chunk::<4>() else {
+            return Ok(None);
+        };
+        let size = i32::from_be_bytes(*head);
+        match usize::try_from(size) {
+            Ok(bytes) if bytes <= self.limit => Ok(Some(bytes)),
+            _ => Err(BadSize {
+                size,
+                limit: self.limit,
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_come_out_whole_however_they_arrive() {
+        let mut frames = Frames::new(100);
+        let wire = b"\0\0\0\x03abc\0\0\0\0\0\0\0\x02de";
+        let mut seen = Vec::new();
+        for byte in wire {
+            frames.spare().extend_from_slice(&[*byte]);
+            while let Some(request) = frames.take().unwrap() {
+                seen.push(request);
+            }
+        }
+        assert_eq!(seen, ["abc", "", "de"]);
+        assert!(frames.is_empty());
+    }
+
+    #[test]
+    fn impossible_sizes_are_refused_before_memory_is_taken() {
+        for size in [-1_i32, 101, i32::MAX] {
+            let mut frames = Frames::new(100);
+            frames.spare().extend_from_slice(&size.to_be_bytes());
+            assert_eq!(frames.take(), Err(BadSize { size, limit: 100 }));
+        }
+        let mut frames = Frames::new(100 << 20);
+        frames
+            .spare()
+            .extend_from_slice(&(100_i32 << 20).to_be_bytes());
+        assert_eq!(frames.take(), Ok(None));
+        assert!(frames.spare().capacity() < 2 * GROWTH_BYTES);
+    }
+}
