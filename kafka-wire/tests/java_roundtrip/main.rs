@@ -4,6 +4,12 @@
 //! the codec must both read them and write the same bytes again. `TANDEM_SEED` repeats a run,
 //! `TANDEM_ROUNDS` sets the number of values per message and version.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failed test may panic"
+)]
+
 mod peer;
 mod vectors;
 
