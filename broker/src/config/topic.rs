@@ -164,29 +164,7 @@ pub fn synonyms(
     let Some(first) = synonyms_of(key).first() else {
         return found;
     };
-    let keys = listed_synonyms(first, synonyms_of(key));
-    let mut from_broker = Vec::new();
-    for name in &keys {
-        if let Some(setting) = broker.settings().get(name) {
-            let value = setting.value.clone();
-            from_broker.push(Synonym {
-                name,
-                value,
-                source: ConfigSource::StaticBroker,
-            });
-        }
-    }
-    for name in &keys {
-        let row = BROKER_KEYS.iter().find(|row| row.name == *name);
-        if let Some(default) = row.and_then(|row| row.default) {
-            let value = default.to_string();
-            from_broker.push(Synonym {
-                name,
-                value,
-                source: ConfigSource::Default,
-            });
-        }
-    }
+    let from_broker = broker_values(listed_synonyms(first, synonyms_of(key)), broker);
     // Kafka drops what precedes the key itself, so hours alone leave no synonym.
     found.extend(
         from_broker
@@ -196,14 +174,39 @@ pub fn synonyms(
     found
 }
 
+/// What the broker's file says of these keys, then their defaults.
+pub fn broker_values(keys: &[&'static str], broker: &TypedSettings) -> Vec<Synonym> {
+    let mut values = Vec::new();
+    for name in keys {
+        if let Some(setting) = broker.settings().get(name) {
+            let value = setting.value.clone();
+            values.push(Synonym {
+                name,
+                value,
+                source: ConfigSource::StaticBroker,
+            });
+        }
+    }
+    for name in keys {
+        let row = BROKER_KEYS.iter().find(|row| row.name == *name);
+        if let Some(default) = row.and_then(|row| row.default) {
+            let value = default.to_string();
+            values.push(Synonym {
+                name,
+                value,
+                source: ConfigSource::Default,
+            });
+        }
+    }
+    values
+}
+
 /// Kafka lists the keys that share a meaning with the first synonym
 /// (`DynamicBrokerConfig.brokerConfigSynonyms`).
-fn listed_synonyms(first: &'static str, all: &'static [&'static str]) -> Vec<&'static str> {
+fn listed_synonyms(first: &'static str, all: &'static [&'static str]) -> &'static [&'static str] {
     match first {
-        "log.roll.ms" | "log.roll.jitter.ms" | "log.flush.interval.ms" | "log.retention.ms" => {
-            all.to_vec()
-        }
-        _ => vec![first],
+        "log.roll.ms" | "log.roll.jitter.ms" | "log.flush.interval.ms" | "log.retention.ms" => all,
+        _ => &all[..1],
     }
 }
 
