@@ -1,3 +1,7 @@
 //! Coordinators: state machines whose memory is a partition of an internal topic.
 
 pub mod group;
+pub mod internal_log;
+pub mod java;
+pub mod replay;
+pub mod timers;

@@ -8,6 +8,7 @@ use bytestring::ByteString;
 use kafka_wire::error_code::ErrorCode;
 
 use crate::coordinator::group::offsets::OffsetAndMetadata;
+use crate::coordinator::group::records::offset_append_error;
 
 /// The member id of somebody who has none yet.
 pub const UNKNOWN_MEMBER_ID: &str = "";
@@ -67,6 +68,13 @@ pub struct GroupSettings {
     pub max_offset_metadata_size: usize,
     /// `offsets.retention.minutes` in milliseconds.
     pub offsets_retention_ms: i64,
+}
+
+impl GroupSettings {
+    /// A session timeout that a member may ask for.
+    pub fn allows_session_timeout(&self, timeout_ms: i32) -> bool {
+        (self.min_session_timeout_ms..=self.max_session_timeout_ms).contains(&timeout_ms)
+    }
 }
 
 /// One way of assigning that a member supports, with what it says to the leader.
@@ -329,6 +337,11 @@ pub struct OffsetAppend {
 }
 
 impl OffsetAppend {
+    /// The answer if the group is gone meanwhile.
+    pub fn orphaned(self, outcome: Result<i64, ErrorCode>) -> Effect {
+        self.reply(outcome.err().map_or(ErrorCode::None, offset_append_error))
+    }
+
     /// The answer, once the append's outcome is known.
     pub fn reply(self, outcome: ErrorCode) -> Effect {
         let results = self

@@ -1,6 +1,7 @@
 //! Consumer groups of the classic protocol.
 
 pub mod commit;
+pub mod coordinator;
 #[expect(
     clippy::module_inception,
     reason = "the file is named after its main type"
@@ -13,5 +14,6 @@ pub mod membership;
 pub mod message;
 pub mod offsets;
 pub mod records;
+pub mod shard;
 pub mod subscription;
 pub mod sync;

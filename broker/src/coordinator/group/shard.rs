@@ -1,0 +1,413 @@
+//! Shell: the groups of one partition of `__consumer_offsets`, and carrying out what they decide.
+//!
+//! One mutex per partition guards its groups. It is held while a group decides and while its batch
+//! is written to this broker's log, so that batches lie in the order of the decisions; never while
+//! replicas are awaited.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytestring::ByteString;
+use kafka_wire::error_code::ErrorCode;
+use kafka_wire::records::batch::{BatchBuilder, BatchBuilderOptions};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::coordinator::group::commit::Cleanup;
+use crate::coordinator::group::group::Group;
+use crate::coordinator::group::message::{
+    Effect, Effects, GroupRecord, GroupSettings, Now, Producer, Reply, Stored, Ticket,
+};
+use crate::coordinator::internal_log::{Appended, InternalLog, Replicating};
+use crate::coordinator::timers::Timers;
+
+/// Which group a timer is for: partition, id, and which of the groups that had this id.
+pub(super) type TimerKey = (i32, ByteString, u64);
+
+/// What all partitions share.
+pub(super) struct Shared {
+    pub(super) log: Arc<dyn InternalLog>,
+    pub(super) settings: Arc<GroupSettings>,
+    pub(super) timers: Timers<TimerKey>,
+    /// `offsets.commit.required.acks`
+    pub(super) required_acks: i16,
+    pub(super) next_ticket: AtomicU64,
+    pub(super) next_instance: AtomicU64,
+    pub(super) completed_rebalances: AtomicU64,
+}
+
+impl Shared {
+    pub(super) fn now(&self) -> Now {
+        let wall = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let wall_ms = i64::try_from(wall.as_millis()).unwrap_or(i64::MAX);
+        Now {
+            wall_ms,
+            mono_ms: self.timers.now_ms(),
+        }
+    }
+
+    fn build(&self, records: &[GroupRecord], producer: Option<Producer>, now: Now) -> bytes::Bytes {
+        let mut builder = BatchBuilder::new(BatchBuilderOptions {
+            producer_id: producer.map_or(-1, |p| p.id),
+            producer_epoch: producer.map_or(-1, |p| p.epoch),
+            base_sequence: -1,
+            transactional: producer.is_some(),
+            ..BatchBuilderOptions::default()
+        });
+        for record in records {
+            builder.append(now.wall_ms, Some(&record.key), record.value.as_deref());
+        }
+        builder.build()
+    }
+}
+
+/// Whether this broker coordinates the groups of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Another broker does.
+    NotOwned,
+    /// The log is being read.
+    Loading,
+    /// It does.
+    Active,
+}
+
+struct Entry {
+    instance: u64,
+    group: Group,
+}
+
+#[derive(Default)]
+struct State {
+    phase: Option<Phase>,
+    epoch: Option<i32>,
+    groups: HashMap<ByteString, Entry>,
+    waiting: HashMap<Ticket, oneshot::Sender<Reply>>,
+}
+
+impl State {
+    fn phase(&self) -> Phase {
+        self.phase.unwrap_or(Phase::NotOwned)
+    }
+
+    /// Takes a newer epoch; false if an older one is given, which was overtaken.
+    fn accept_epoch(&mut self, epoch: Option<i32>) -> bool {
+        match (epoch, self.epoch) {
+            (Some(new), Some(current)) if new < current => return false,
+            (Some(new), _) => self.epoch = Some(new),
+            (None, _) => {}
+        }
+        true
+    }
+}
+
+/// One partition's groups.
+pub(super) struct Shard {
+    partition: i32,
+    shared: Arc<Shared>,
+    this: Weak<Shard>,
+    state: Mutex<State>,
+}
+
+impl Shard {
+    pub(super) fn new(partition: i32, shared: Arc<Shared>) -> Arc<Shard> {
+        Arc::new_cyclic(|this| Shard {
+            partition,
+            shared,
+            this: this.clone(),
+            state: Mutex::default(),
+        })
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        self.state.lock().phase()
+    }
+
+    /// Is still being loaded for this epoch.
+    pub(super) fn is_loading(&self, epoch: i32) -> bool {
+        let state = self.state.lock();
+        state.phase() == Phase::Loading && state.epoch == Some(epoch)
+    }
+
+    /// This broker leads the partition now. True if its log has to be read.
+    pub(super) fn elected(&self, epoch: i32) -> bool {
+        let mut state = self.state.lock();
+        if !state.accept_epoch(Some(epoch)) || state.phase() == Phase::Active {
+            return false;
+        }
+        state.phase = Some(Phase::Loading);
+        true
+    }
+
+    /// The log has been read; false if somebody else was elected meanwhile.
+    pub(super) fn loaded(&self, epoch: i32, groups: Vec<(Group, Effects)>) -> bool {
+        let mut state = self.state.lock();
+        if state.phase() != Phase::Loading || state.epoch != Some(epoch) {
+            return false;
+        }
+        state.phase = Some(Phase::Active);
+        for (group, effects) in groups {
+            let id = group.id().clone();
+            let instance = self.insert(&mut state, group);
+            self.perform(&mut state, &id, instance, effects);
+        }
+        true
+    }
+
+    /// Another broker leads the partition now. False if that is old news.
+    pub(super) fn resigned(&self, epoch: Option<i32>) -> bool {
+        let mut state = self.state.lock();
+        if !state.accept_epoch(epoch) {
+            return false;
+        }
+        state.phase = Some(Phase::NotOwned);
+        let now = self.shared.now();
+        for (id, mut entry) in std::mem::take(&mut state.groups) {
+            let mut effects = Effects::new();
+            entry.group.unload(now, &mut effects);
+            self.perform(&mut state, &id, entry.instance, effects);
+        }
+        true
+    }
+
+    /// Lets a group decide, if it is there (or `create` says so); carries out what it decided.
+    pub(super) fn with_group<R>(
+        &self,
+        id: &ByteString,
+        create: bool,
+        decide: impl FnOnce(&mut Group, Now, &mut Effects) -> R,
+    ) -> Result<Option<R>, ErrorCode> {
+        let mut state = self.owned()?;
+        Ok(self.decide(&mut state, id, create, decide))
+    }
+
+    /// As [`Shard::with_group`], for decisions that are answered later.
+    pub(super) fn ask(
+        &self,
+        id: &ByteString,
+        create: bool,
+        decide: impl FnOnce(&mut Group, Ticket, Now, &mut Effects),
+    ) -> Result<Option<oneshot::Receiver<Reply>>, ErrorCode> {
+        let mut state = self.owned()?;
+        let ticket = Ticket(self.shared.next_ticket.fetch_add(1, Ordering::Relaxed));
+        let (sender, receiver) = oneshot::channel();
+        state.waiting.insert(ticket, sender);
+        let asked = self.decide(&mut state, id, create, |group, now, effects| {
+            decide(group, ticket, now, effects);
+        });
+        if asked.is_none() {
+            state.waiting.remove(&ticket);
+        }
+        Ok(asked.map(|()| receiver))
+    }
+
+    /// Removes offsets, and the group with them if it is dead then.
+    pub(super) fn clean_up<R>(
+        &self,
+        id: &ByteString,
+        remove: impl FnOnce(&mut Group, Now) -> (R, Cleanup),
+    ) -> Result<Option<(R, usize)>, ErrorCode> {
+        let mut state = self.owned()?;
+        let Some(entry) = state.groups.get_mut(id) else {
+            return Ok(None);
+        };
+        let now = self.shared.now();
+        let instance = entry.instance;
+        let (result, cleanup) = remove(&mut entry.group, now);
+        if cleanup.is_dead {
+            state.groups.remove(id);
+        }
+        if !cleanup.tombstones.is_empty() {
+            let effects = Effects(vec![Effect::Tombstones(cleanup.tombstones)]);
+            self.perform(&mut state, id, instance, effects);
+        }
+        Ok(Some((result, cleanup.offsets)))
+    }
+
+    /// Looks at a group.
+    pub(super) fn read<R>(
+        &self,
+        id: &str,
+        look: impl FnOnce(&Group) -> R,
+    ) -> Result<Option<R>, ErrorCode> {
+        Ok(self.owned()?.groups.get(id).map(|entry| look(&entry.group)))
+    }
+
+    /// Looks at all groups, whatever the phase.
+    pub(super) fn read_all<R>(&self, mut look: impl FnMut(&Group) -> Option<R>) -> Vec<R> {
+        self.state
+            .lock()
+            .groups
+            .values()
+            .filter_map(|entry| look(&entry.group))
+            .collect()
+    }
+
+    /// A timer has come.
+    pub(super) fn fire(&self, id: &ByteString, instance: u64, at_ms: i64) {
+        let mut state = self.state.lock();
+        let Some(entry) = state.groups.get_mut(id).filter(|e| e.instance == instance) else {
+            return;
+        };
+        let mut effects = Effects::new();
+        entry.group.tick(at_ms, self.shared.now(), &mut effects);
+        self.perform(&mut state, id, instance, effects);
+    }
+
+    fn owned(&self) -> Result<parking_lot::MutexGuard<'_, State>, ErrorCode> {
+        let state = self.state.lock();
+        match state.phase() {
+            Phase::NotOwned => Err(ErrorCode::NotCoordinator),
+            Phase::Loading => Err(ErrorCode::CoordinatorLoadInProgress),
+            Phase::Active => Ok(state),
+        }
+    }
+
+    fn insert(&self, state: &mut State, group: Group) -> u64 {
+        let instance = self.shared.next_instance.fetch_add(1, Ordering::Relaxed);
+        state
+            .groups
+            .insert(group.id().clone(), Entry { instance, group });
+        instance
+    }
+
+    fn decide<R>(
+        &self,
+        state: &mut State,
+        id: &ByteString,
+        create: bool,
+        decide: impl FnOnce(&mut Group, Now, &mut Effects) -> R,
+    ) -> Option<R> {
+        let now = self.shared.now();
+        if create && !state.groups.contains_key(id) {
+            let id = crate::coordinator::group::message::detached(id);
+            self.insert(
+                state,
+                Group::empty(id, Arc::clone(&self.shared.settings), now),
+            );
+        }
+        let entry = state.groups.get_mut(id)?;
+        let instance = entry.instance;
+        let mut effects = Effects::new();
+        let result = decide(&mut entry.group, now, &mut effects);
+        self.perform(state, id, instance, effects);
+        Some(result)
+    }
+
+    /// Carries out effects in order, and what follows from appends that are done at once.
+    fn perform(&self, state: &mut State, id: &ByteString, instance: u64, effects: Effects) {
+        let mut queue = VecDeque::from(effects.0);
+        while let Some(effect) = queue.pop_front() {
+            match effect {
+                Effect::Reply(ticket, reply) => {
+                    if let Some(sender) = state.waiting.remove(&ticket) {
+                        // Nobody listens any more if the connection is gone.
+                        let _ = sender.send(reply);
+                    }
+                }
+                Effect::Arm(at_ms) => {
+                    self.shared
+                        .timers
+                        .set(at_ms, (self.partition, id.clone(), instance));
+                }
+                Effect::RebalanceCompleted => {
+                    self.shared
+                        .completed_rebalances
+                        .fetch_add(1, Ordering::Relaxed);
+                }
+                Effect::Append {
+                    records,
+                    producer,
+                    then,
+                } => {
+                    let acks = self.shared.required_acks;
+                    match self.append(&records, producer, acks) {
+                        Ok(mut appended) => match poll_once(&mut appended.replicating) {
+                            Some(outcome) => {
+                                let outcome = outcome.map(|()| appended.base_offset);
+                                queue.extend(self.finish(state, id, instance, then, outcome).0);
+                            }
+                            None => self.await_replicas(id, instance, appended, then),
+                        },
+                        Err(error) => {
+                            let follow_up = self.finish(state, id, instance, then, Err(error));
+                            queue.extend(follow_up.0);
+                        }
+                    }
+                }
+                Effect::Tombstones(records) => {
+                    if let Err(error) = self.append(&records, None, 0) {
+                        tracing::warn!(group = %id, %error, partition = self.partition,
+                            "tombstones were not appended, the next clean-up repeats them");
+                    }
+                }
+            }
+        }
+    }
+
+    fn append(
+        &self,
+        records: &[GroupRecord],
+        producer: Option<Producer>,
+        acks: i16,
+    ) -> Result<Appended, ErrorCode> {
+        let batch = self.shared.build(records, producer, self.shared.now());
+        self.shared.log.append(self.partition, batch, acks)
+    }
+
+    fn await_replicas(&self, id: &ByteString, instance: u64, appended: Appended, then: Stored) {
+        let Appended {
+            base_offset,
+            replicating,
+        } = appended;
+        let shard = Weak::clone(&self.this);
+        let id = id.clone();
+        tokio::spawn(async move {
+            let outcome = replicating.await.map(|()| base_offset);
+            let Some(shard) = shard.upgrade() else { return };
+            let mut state = shard.state.lock();
+            let follow_up = shard.finish(&mut state, &id, instance, then, outcome);
+            shard.perform(&mut state, &id, instance, follow_up);
+        });
+    }
+
+    /// Tells the group what became of its append. Of a group that is gone only the commits are
+    /// still to be answered; everybody else was when it went.
+    fn finish(
+        &self,
+        state: &mut State,
+        id: &ByteString,
+        instance: u64,
+        then: Stored,
+        outcome: Result<i64, ErrorCode>,
+    ) -> Effects {
+        let mut effects = Effects::new();
+        let entry = state.groups.get_mut(id).filter(|e| e.instance == instance);
+        match (entry, then) {
+            (Some(entry), then) => {
+                entry
+                    .group
+                    .appended(then, outcome, self.shared.now(), &mut effects);
+            }
+            (None, Stored::Offsets(append)) => effects.0.push(append.orphaned(outcome)),
+            (None, _) => {}
+        }
+        effects
+    }
+}
+
+/// The outcome if it is there already, as it is without other replicas.
+fn poll_once(replicating: &mut Replicating) -> Option<Result<(), ErrorCode>> {
+    match replicating
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()))
+    {
+        Poll::Ready(outcome) => Some(outcome),
+        Poll::Pending => None,
+    }
+}
