@@ -1,1 +1,254 @@
-//! Pure: compression
+//! Pure: the codecs of record batches (`CompressionType.java`).
+//!
+//! What comes out of [`decompress`] is bounded: few bytes can claim to be gigabytes.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::io::{self, Read as _, Write as _};
+
+use flate2::Compression;
+use flate2::read::MultiGzDecoder;
+use flate2::write::GzEncoder;
+use thiserror::Error;
+use zstd::stream::raw::{Decoder, InBuffer, Operation as _, OutBuffer};
+
+use crate::records::{lz4, snappy};
+
+/// How much output room a decoder starts with for each byte of input, and gets more of.
+const EXPECTED_RATIO: usize = 4;
+/// Kafka's level for zstd.
+const ZSTD_LEVEL: i32 = 3;
+
+/// A codec, as in the lowest three bits of a batch's attributes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Codec {
+    /// Not compressed.
+    #[default]
+    None,
+    /// Gzip, RFC 1952.
+    Gzip,
+    /// Snappy in the framing of xerial's snappy-java.
+    Snappy,
+    /// LZ4 frames of independent blocks.
+    Lz4,
+    /// Zstandard frames, RFC 8878; magic 2 only.
+    Zstd,
+}
+
+impl Codec {
+    /// All codecs by number.
+    pub const ALL: [Self; 5] = [Self::None, Self::Gzip, Self::Snappy, Self::Lz4, Self::Zstd];
+
+    /// The codec with this number.
+    #[must_use]
+    pub fn from_id(id: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(id)).copied()
+    }
+
+    /// The number in a batch's attributes.
+    #[must_use]
+    pub fn id(self) -> u8 {
+        self as u8
+    }
+
+    /// The codec with this name in `compression.type`.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|codec| codec.name() == name)
+    }
+
+    /// The name in `compression.type`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Snappy => "snappy",
+            Self::Lz4 => "lz4",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
+/// Why bytes cannot be decompressed (or, for a broken codec library, compressed).
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum CompressionError {
+    /// The data is larger than the caller allows.
+    #[error("decompressed data is larger than {max_bytes} bytes")]
+    TooLarge {
+        /// The limit.
+        max_bytes: usize,
+    },
+    /// The bytes are not what the codec writes.
+    #[error("bytes are not valid {codec}: {reason}")]
+    Corrupt {
+        /// Name of the codec.
+        codec: &'static str,
+        /// What is wrong with them.
+        reason: String,
+    },
+}
+
+impl CompressionError {
+    pub(crate) fn corrupt(codec: Codec, reason: impl ToString) -> Self {
+        Self::Corrupt {
+            codec: codec.name(),
+            reason: reason.to_string(),
+        }
+    }
+}
+
+/// Compresses the records of a batch.
+///
+/// # Errors
+/// [`CompressionError::Corrupt`] when the codec's library fails.
+pub fn compress(codec: Codec, data: &[u8]) -> Result<Cow<'_, [u8]>, CompressionError> {
+    Ok(Cow::Owned(match codec {
+        Codec::None => return Ok(Cow::Borrowed(data)),
+        Codec::Gzip => {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+            let written = encoder.write_all(data).and_then(|()| encoder.finish());
+            written.map_err(|error| CompressionError::corrupt(codec, error))?
+        }
+        Codec::Snappy => snappy::compress(data)?,
+        Codec::Lz4 => lz4::compress(data, lz4::HeaderChecksum::Right)?,
+        Codec::Zstd => compress_zstd(data)?,
+    }))
+}
+
+/// Decompresses the records of a batch to at most `max_bytes`.
+///
+/// # Errors
+/// [`CompressionError`].
+pub fn decompress(
+    codec: Codec,
+    data: &[u8],
+    max_bytes: usize,
+) -> Result<Cow<'_, [u8]>, CompressionError> {
+    Ok(Cow::Owned(match codec {
+        Codec::None if data.len() > max_bytes => {
+            return Err(CompressionError::TooLarge { max_bytes });
+        }
+        Codec::None => return Ok(Cow::Borrowed(data)),
+        Codec::Gzip => decompress_gzip(data, max_bytes)?,
+        Codec::Snappy => snappy::decompress(data, max_bytes)?,
+        Codec::Lz4 => lz4::decompress(data, max_bytes, lz4::HeaderChecksum::Right)?,
+        Codec::Zstd => decompress_zstd(data, max_bytes)?,
+    }))
+}
+
+fn decompress_gzip(data: &[u8], max_bytes: usize) -> Result<Vec<u8>, CompressionError> {
+    let mut out = Vec::with_capacity(data.len().saturating_mul(EXPECTED_RATIO).min(max_bytes));
+    let limit = u64::try_from(max_bytes)
+        .unwrap_or(u64::MAX)
+        .saturating_add(1);
+    let read = MultiGzDecoder::new(data).take(limit).read_to_end(&mut out);
+    read.map_err(|error| CompressionError::corrupt(Codec::Gzip, error))?;
+    if out.len() > max_bytes {
+        return Err(CompressionError::TooLarge { max_bytes });
+    }
+    Ok(out)
+}
+
+thread_local! {
+    // A context is some hundred kilobytes: made once per thread, and reset for each batch.
+    static ZSTD_DECODER: RefCell<Option<Decoder<'static>>> = const { RefCell::new(None) };
+    static ZSTD_ENCODER: RefCell<Option<zstd::bulk::Compressor<'static>>> =
+        const { RefCell::new(None) };
+}
+
+fn compress_zstd(data: &[u8]) -> Result<Vec<u8>, CompressionError> {
+    let compressed: io::Result<Vec<u8>> = ZSTD_ENCODER.with_borrow_mut(|slot| {
+        let encoder = match slot {
+            Some(encoder) => encoder,
+            None => slot.insert(zstd::bulk::Compressor::new(ZSTD_LEVEL)?),
+        };
+        encoder.compress(data)
+    });
+    compressed.map_err(|error| CompressionError::corrupt(Codec::Zstd, error))
+}
+
+fn decompress_zstd(data: &[u8], max_bytes: usize) -> Result<Vec<u8>, CompressionError> {
+    let corrupt = |error: io::Error| CompressionError::corrupt(Codec::Zstd, error);
+    ZSTD_DECODER.with_borrow_mut(|slot| {
+        let decoder = match slot {
+            Some(decoder) => decoder,
+            None => slot.insert(Decoder::new().map_err(corrupt)?),
+        };
+        decoder.reinit().map_err(corrupt)?;
+        let mut input = InBuffer::around(data);
+        let expected = data
+            .len()
+            .saturating_mul(EXPECTED_RATIO)
+            .clamp(64, max_bytes.max(64));
+        let mut out: Vec<u8> = Vec::with_capacity(expected);
+        let mut in_frame = false;
+        loop {
+            if out.len() == out.capacity() {
+                out.reserve(out.capacity());
+            }
+            let (consumed, produced) = (input.pos(), out.len());
+            let mut output = OutBuffer::around_pos(&mut out, produced);
+            let hint = decoder.run(&mut input, &mut output).map_err(corrupt)?;
+            if out.len() > max_bytes {
+                return Err(CompressionError::TooLarge { max_bytes });
+            }
+            // 0 says that a frame is complete and flushed; another one may follow.
+            in_frame = hint != 0 && (in_frame || input.pos() > consumed || out.len() > produced);
+            if input.pos() == data.len() && !in_frame {
+                return Ok(out);
+            }
+            if (input.pos(), out.len()) == (consumed, produced) && out.len() < out.capacity() {
+                return Err(CompressionError::corrupt(Codec::Zstd, "frame is cut off"));
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_codec_reads_what_it_writes() {
+        let texts = [
+            Vec::new(),
+            b"x".to_vec(),
+            b"tandem ".repeat(40_000),
+            (0..200_000u32)
+                .map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
+                .collect(),
+        ];
+        for codec in Codec::ALL {
+            for text in &texts {
+                let packed = compress(codec, text).unwrap();
+                let read = decompress(codec, &packed, text.len()).unwrap();
+                assert_eq!(read, text.as_slice(), "{}", codec.name());
+                if !text.is_empty() {
+                    let error = decompress(codec, &packed, text.len() - 1).unwrap_err();
+                    assert_eq!(
+                        error,
+                        CompressionError::TooLarge {
+                            max_bytes: text.len() - 1
+                        }
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn cut_off_data_is_refused() {
+        let text = b"tandem ".repeat(1000);
+        for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+            let packed = compress(codec, &text).unwrap();
+            for len in [1, packed.len() / 2, packed.len() - 1] {
+                let error = decompress(codec, &packed[..len], 1 << 20);
+                assert!(
+                    matches!(error, Err(CompressionError::Corrupt { .. })),
+                    "{codec:?} {len}"
+                );
+            }
+        }
+    }
+}

@@ -3,5 +3,8 @@
 pub mod batch;
 pub mod compression;
 pub mod control;
+pub mod convert;
 pub mod legacy;
+pub mod lz4;
 pub mod record;
+pub mod snappy;
