@@ -1,5 +1,6 @@
 //! The ZooKeeper protocol: jute codec, requests, replies, logged transactions, client.
 
+pub mod client;
 pub mod code;
 pub mod connect;
 pub mod data;
