@@ -1,1 +1,4 @@
-//! Pure: client/mod
+//! The client side of the protocol: one connection, and which versions its peer knows.
+
+pub mod connection;
+pub mod versions;

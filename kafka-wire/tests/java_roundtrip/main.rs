@@ -11,6 +11,7 @@
 )]
 
 mod peer;
+mod records;
 mod vectors;
 
 use bytes::Bytes;
