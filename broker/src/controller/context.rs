@@ -1,6 +1,6 @@
 //! Pure: all that the controller knows of the cluster (`controller/ControllerContext.scala`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use kafka_wire::wire::Uuid;
 
@@ -102,8 +102,10 @@ pub struct ControllerContext {
     pub brokers: BTreeMap<i32, LiveBroker>,
     /// Brokers that asked for a controlled shutdown.
     pub shutting_down: BTreeSet<i32>,
-    /// All topics with their ids and assignments.
+    /// All topics with their ids and assignments; changed by [`Self::insert_topic`].
     pub topics: BTreeMap<String, TopicAssignment>,
+    /// Names of the topics that have an id.
+    names: HashMap<Uuid, String>,
     /// Leader and ISR of each partition that has a state node.
     pub leadership: BTreeMap<TopicPartition, PartitionState>,
     /// Phase of each partition.
@@ -121,6 +123,16 @@ pub struct ControllerContext {
 }
 
 impl ControllerContext {
+    /// Nothing known yet; the epoch is this controller's, with the version of its znode.
+    #[must_use]
+    pub fn new(epoch: i32, epoch_zk_version: i32) -> Self {
+        Self {
+            epoch,
+            epoch_zk_version,
+            ..Self::default()
+        }
+    }
+
     /// Whether the broker is registered and not shutting down.
     #[must_use]
     pub fn is_live(&self, broker: i32) -> bool {
@@ -181,11 +193,15 @@ impl ControllerContext {
     /// The topic that has an id.
     #[must_use]
     pub fn topic_name(&self, id: Uuid) -> Option<&str> {
-        let found = self
-            .topics
-            .iter()
-            .find(|(_, topic)| topic.topic_id == Some(id));
-        found.map(|(name, _)| name.as_str())
+        self.names.get(&id).map(String::as_str)
+    }
+
+    /// Adds a topic or replaces its assignment.
+    pub fn insert_topic(&mut self, topic: &str, assignment: TopicAssignment) {
+        if let Some(id) = assignment.topic_id {
+            self.names.insert(id, topic.to_string());
+        }
+        self.topics.insert(topic.to_string(), assignment);
     }
 
     /// All partitions of all topics.
@@ -358,6 +374,7 @@ impl ControllerContext {
             failed.retain(|partition| partition.topic != topic);
         }
         self.topics.remove(topic);
+        self.names.retain(|_, name| name != topic);
         self.to_delete.remove(topic);
         self.deletion_started.remove(topic);
         self.deletion_ineligible.remove(topic);
