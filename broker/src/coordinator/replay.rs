@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use kafka_wire::records::batch::{BatchView, Batches};
+use kafka_wire::records::compression::{Codec, decompress};
 use kafka_wire::records::control::{ControlType, parse_key};
 
 /// A batch of an internal topic never holds more than this when decompressed: the coordinators
@@ -86,10 +87,7 @@ fn replay_batch(batch: &BatchView<'_>, visit: &mut dyn FnMut(Entry<'_>)) -> Resu
 }
 
 fn decompressed<'a>(batch: &BatchView<'a>) -> Result<Cow<'a, [u8]>, String> {
-    match batch.header.codec_id() {
-        0 => Ok(Cow::Borrowed(batch.payload())),
-        codec => Err(format!(
-            "codec {codec} is not known, at most {MAX_DECOMPRESSED_BYTES} bytes"
-        )),
-    }
+    let id = batch.header.codec_id();
+    let codec = Codec::from_id(id).ok_or_else(|| format!("codec {id} is not known"))?;
+    decompress(codec, batch.payload(), MAX_DECOMPRESSED_BYTES).map_err(|error| error.to_string())
 }

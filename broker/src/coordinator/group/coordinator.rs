@@ -12,6 +12,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use dashmap::DashMap;
 use kafka_wire::error_code::ErrorCode;
+use kafka_wire::records::compression::Codec;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -44,6 +45,8 @@ pub struct CoordinatorConfig {
     pub retention_check_interval_ms: u64,
     /// `offsets.commit.required.acks`
     pub required_acks: i16,
+    /// `offsets.topic.compression.codec`
+    pub codec: Codec,
 }
 
 /// A group as ListGroups shows it.
@@ -84,6 +87,7 @@ impl GroupCoordinator {
             settings: Arc::new(config.settings),
             timers: Timers::new(),
             required_acks: config.required_acks,
+            codec: config.codec,
             next_ticket: AtomicU64::new(0),
             next_instance: AtomicU64::new(0),
             completed_rebalances: AtomicU64::new(0),

@@ -535,3 +535,7 @@ impl Group {
         Some(all)
     }
 }
+
+#[cfg(test)]
+#[path = "group_test.rs"]
+mod tests;

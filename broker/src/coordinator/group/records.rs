@@ -245,3 +245,7 @@ pub fn offset_append_error(error: ErrorCode) -> ErrorCode {
         other => other,
     }
 }
+
+#[cfg(test)]
+#[path = "records_test.rs"]
+mod tests;

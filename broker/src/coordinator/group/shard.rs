@@ -10,9 +10,11 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use bytestring::ByteString;
 use kafka_wire::error_code::ErrorCode;
-use kafka_wire::records::batch::{BatchBuilder, BatchBuilderOptions};
+use kafka_wire::records::batch::{BatchBuilder, BatchBuilderOptions, NO_SEQUENCE};
+use kafka_wire::records::compression::{Codec, compress};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -34,6 +36,8 @@ pub(super) struct Shared {
     pub(super) timers: Timers<TimerKey>,
     /// `offsets.commit.required.acks`
     pub(super) required_acks: i16,
+    /// `offsets.topic.compression.codec`
+    pub(super) codec: Codec,
     pub(super) next_ticket: AtomicU64,
     pub(super) next_instance: AtomicU64,
     pub(super) completed_rebalances: AtomicU64,
@@ -51,18 +55,32 @@ impl Shared {
         }
     }
 
-    fn build(&self, records: &[GroupRecord], producer: Option<Producer>, now: Now) -> bytes::Bytes {
+    fn build(
+        &self,
+        records: &[GroupRecord],
+        producer: Option<Producer>,
+        base_sequence: i32,
+        now: Now,
+    ) -> Result<Bytes, ErrorCode> {
         let mut builder = BatchBuilder::new(BatchBuilderOptions {
             producer_id: producer.map_or(-1, |p| p.id),
             producer_epoch: producer.map_or(-1, |p| p.epoch),
-            base_sequence: -1,
+            base_sequence,
             transactional: producer.is_some(),
             ..BatchBuilderOptions::default()
         });
         for record in records {
             builder.append(now.wall_ms, Some(&record.key), record.value.as_deref());
         }
-        builder.build()
+        if self.codec == Codec::None {
+            return Ok(builder.build());
+        }
+        let compressed = compress(self.codec, builder.payload()).map_err(|error| {
+            tracing::error!(%error, "a batch of group records cannot be compressed");
+            ErrorCode::UnknownServerError
+        })?;
+        let compressed = compressed.into_owned();
+        Ok(builder.build_compressed(self.codec.id(), &compressed))
     }
 }
 
@@ -326,7 +344,10 @@ impl Shard {
                     then,
                 } => {
                     let acks = self.shared.required_acks;
-                    match self.append(&records, producer, acks) {
+                    // Kafka numbers batches of offsets, transactional or not, and no others.
+                    let is_offsets = matches!(then, Stored::Offsets(_));
+                    let base_sequence = if is_offsets { 0 } else { NO_SEQUENCE };
+                    match self.append(&records, producer, base_sequence, acks) {
                         Ok(mut appended) => match poll_once(&mut appended.replicating) {
                             Some(outcome) => {
                                 let outcome = outcome.map(|()| appended.base_offset);
@@ -341,7 +362,7 @@ impl Shard {
                     }
                 }
                 Effect::Tombstones(records) => {
-                    if let Err(error) = self.append(&records, None, 0) {
+                    if let Err(error) = self.append(&records, None, NO_SEQUENCE, 0) {
                         tracing::warn!(group = %id, %error, partition = self.partition,
                             "tombstones were not appended, the next clean-up repeats them");
                     }
@@ -354,9 +375,12 @@ impl Shard {
         &self,
         records: &[GroupRecord],
         producer: Option<Producer>,
+        base_sequence: i32,
         acks: i16,
     ) -> Result<Appended, ErrorCode> {
-        let batch = self.shared.build(records, producer, self.shared.now());
+        let batch = self
+            .shared
+            .build(records, producer, base_sequence, self.shared.now())?;
         self.shared.log.append(self.partition, batch, acks)
     }
 
