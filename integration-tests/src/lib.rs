@@ -1,1 +1,16 @@
-//! skeleton
+//! Shell: starts servers (ours and Apache's) and drives them with other people's clients; the tests live in `tests/`.
+
+pub mod apache;
+pub mod compare;
+pub mod faults;
+pub mod native;
+pub mod normalise;
+pub mod ours;
+pub mod ports;
+pub mod process;
+pub mod python;
+pub mod scripts;
+pub mod stack;
+pub mod stock_tools;
+pub mod transcript;
+pub mod workspace;

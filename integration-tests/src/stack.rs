@@ -1,0 +1,319 @@
+//! Shell: a ZooKeeper and a broker, each ours or Apache's, with directories and ports of their own.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::ports::Port;
+use crate::process::Process;
+use crate::workspace::Scratch;
+use crate::{apache, ours};
+
+/// Whose server it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Maker {
+    /// The Apache project's, on a JVM.
+    Apache,
+    /// Tandem's.
+    Ours,
+}
+
+/// How long a server may take to start on a busy machine.
+pub const START_LIMIT: Duration = Duration::from_secs(90);
+/// How long a server may take to end after SIGTERM.
+pub const STOP_LIMIT: Duration = Duration::from_secs(60);
+
+/// A ZooKeeper server with a data directory that outlives its processes.
+#[derive(Debug)]
+pub struct ZooKeeper {
+    maker: Maker,
+    port: Port,
+    scratch: Scratch,
+    extra: String,
+    process: Option<Process>,
+}
+
+impl ZooKeeper {
+    /// Starts one on an empty directory.
+    ///
+    /// # Errors
+    /// When it does not listen in time.
+    pub fn start(maker: Maker) -> Result<Self> {
+        Self::start_with(maker, "")
+    }
+
+    /// Starts one with more lines in its configuration.
+    ///
+    /// # Errors
+    /// When it does not listen in time.
+    pub fn start_with(maker: Maker, extra: &str) -> Result<Self> {
+        let mut server = Self {
+            maker,
+            port: Port::take()?,
+            scratch: Scratch::new(&format!("zookeeper-{maker:?}"))?,
+            extra: extra.to_owned(),
+            process: None,
+        };
+        server.start_again()?;
+        Ok(server)
+    }
+
+    /// Starts it again on the same data and port.
+    ///
+    /// # Errors
+    /// When it does not listen in time.
+    pub fn start_again(&mut self) -> Result<()> {
+        let config = self.write_config()?;
+        let mut command = match self.maker {
+            Maker::Apache => {
+                let mut command = apache::java()?;
+                command
+                    .arg("-Dzookeeper.admin.enableServer=false")
+                    .arg(apache::ZOOKEEPER_SERVER);
+                command
+            }
+            Maker::Ours => ours::zk_server()?,
+        };
+        let mut process = Process::spawn("zookeeper", command.arg(config), self.scratch.path())?;
+        process.wait_for_port(self.address(), START_LIMIT)?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    fn write_config(&self) -> Result<PathBuf> {
+        let text = format!(
+            "tickTime=2000\ndataDir={}\nclientPort={}\nclientPortAddress=127.0.0.1\nmaxClientCnxns=0\n\
+             admin.enableServer=false\n4lw.commands.whitelist=*\n{}\n",
+            self.data_directory().display(),
+            self.port.number(),
+            self.extra,
+        );
+        let path = self.scratch.path().join("zookeeper.properties");
+        fs::write(&path, text)?;
+        Ok(path)
+    }
+
+    /// Where transaction logs and snapshots are, below `version-2`.
+    pub fn data_directory(&self) -> PathBuf {
+        self.scratch.path().join("data")
+    }
+
+    /// Where its output files are.
+    pub fn directory(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.port.address()
+    }
+
+    /// `host:port` for clients.
+    pub fn connect(&self) -> String {
+        self.address().to_string()
+    }
+
+    /// The running process.
+    ///
+    /// # Errors
+    /// When it is stopped.
+    pub fn process(&mut self) -> Result<&mut Process> {
+        self.process
+            .as_mut()
+            .context("the ZooKeeper server is not running")
+    }
+
+    /// Ends it at once, as a power cut would for a process.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process()?.kill()?;
+        self.process = None;
+        Ok(())
+    }
+
+    /// Ends it cleanly and returns its exit code.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub fn stop(&mut self) -> Result<i32> {
+        let code = self.process()?.terminate(STOP_LIMIT)?;
+        self.process = None;
+        Ok(code)
+    }
+
+    /// From now on the other maker's server runs on this data.
+    pub fn hand_over_to(&mut self, maker: Maker) {
+        self.maker = maker;
+    }
+}
+
+/// A broker with log directories that outlive its processes.
+#[derive(Debug)]
+pub struct Broker {
+    maker: Maker,
+    port: Port,
+    scratch: Scratch,
+    zookeeper_connect: String,
+    extra: String,
+    process: Option<Process>,
+}
+
+impl Broker {
+    /// Starts one on an empty directory.
+    ///
+    /// # Errors
+    /// When it is not ready in time.
+    pub fn start(maker: Maker, zookeeper_connect: &str) -> Result<Self> {
+        let mut broker = Self::prepare(maker, zookeeper_connect, "")?;
+        broker.start_again()?;
+        Ok(broker)
+    }
+
+    /// Makes directory and port, with more lines for its configuration (a later line wins), and starts nothing.
+    ///
+    /// # Errors
+    /// When there is no port or directory to be had.
+    pub fn prepare(maker: Maker, zookeeper_connect: &str, extra: &str) -> Result<Self> {
+        Ok(Self {
+            maker,
+            port: Port::take()?,
+            scratch: Scratch::new(&format!("broker-{maker:?}"))?,
+            zookeeper_connect: zookeeper_connect.to_owned(),
+            extra: extra.to_owned(),
+            process: None,
+        })
+    }
+
+    /// Starts it (again) on its directory and port, and waits until it says that it has started.
+    ///
+    /// # Errors
+    /// When it is not ready in time.
+    pub fn start_again(&mut self) -> Result<()> {
+        let mut process = self.launch(&[])?;
+        process.wait_for_port(self.address(), START_LIMIT)?;
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// Starts a process for it with further arguments and waits for nothing.
+    ///
+    /// # Errors
+    /// When it cannot be started at all.
+    pub fn launch(&self, arguments: &[&str]) -> Result<Process> {
+        let config = self.write_config()?;
+        Process::spawn(
+            "broker",
+            self.command()?.arg(config).args(arguments),
+            self.scratch.path(),
+        )
+    }
+
+    fn command(&self) -> Result<Command> {
+        match self.maker {
+            Maker::Apache => {
+                let mut command = apache::java()?;
+                command.arg(apache::KAFKA_BROKER);
+                Ok(command)
+            }
+            Maker::Ours => ours::broker(),
+        }
+    }
+
+    fn write_config(&self) -> Result<PathBuf> {
+        // The values of the stock server.properties, but for addresses and directories.
+        let text = format!(
+            "broker.id=0\nlisteners=PLAINTEXT://127.0.0.1:{}\nlog.dirs={}\nzookeeper.connect={}\n\
+             num.network.threads=3\nnum.io.threads=8\nnum.partitions=1\nnum.recovery.threads.per.data.dir=1\n\
+             offsets.topic.replication.factor=1\ntransaction.state.log.replication.factor=1\n\
+             transaction.state.log.min.isr=1\nlog.retention.hours=168\nlog.retention.check.interval.ms=300000\n\
+             zookeeper.connection.timeout.ms=18000\ngroup.initial.rebalance.delay.ms=0\n{}\n",
+            self.port.number(),
+            self.log_directory().display(),
+            self.zookeeper_connect,
+            self.extra,
+        );
+        let path = self.scratch.path().join("server.properties");
+        fs::write(&path, text)?;
+        Ok(path)
+    }
+
+    /// Its only log directory.
+    pub fn log_directory(&self) -> PathBuf {
+        self.scratch.path().join("kafka-logs")
+    }
+
+    /// Where its configuration and output files are.
+    pub fn directory(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.port.address()
+    }
+
+    /// `host:port` for clients.
+    pub fn bootstrap(&self) -> String {
+        self.address().to_string()
+    }
+
+    /// The running process.
+    ///
+    /// # Errors
+    /// When it is stopped.
+    pub fn process(&mut self) -> Result<&mut Process> {
+        self.process.as_mut().context("the broker is not running")
+    }
+
+    /// Ends it at once.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process()?.kill()?;
+        self.process = None;
+        Ok(())
+    }
+
+    /// Ends it cleanly and returns its exit code.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub fn stop(&mut self) -> Result<i32> {
+        let code = self.process()?.terminate(STOP_LIMIT)?;
+        self.process = None;
+        Ok(code)
+    }
+
+    /// From now on the other maker's broker runs on this directory.
+    pub fn hand_over_to(&mut self, maker: Maker) {
+        self.maker = maker;
+    }
+}
+
+/// The pair.
+#[derive(Debug)]
+pub struct Stack {
+    /// The broker; first, so that it is dropped before what it depends on.
+    pub broker: Broker,
+    /// The ZooKeeper server that the broker uses.
+    pub zookeeper: ZooKeeper,
+}
+
+impl Stack {
+    /// Starts both on empty directories.
+    ///
+    /// # Errors
+    /// When either is not ready in time.
+    pub fn start(zookeeper: Maker, broker: Maker) -> Result<Self> {
+        let zookeeper = ZooKeeper::start(zookeeper)?;
+        let broker = Broker::start(broker, &zookeeper.connect())?;
+        Ok(Self { broker, zookeeper })
+    }
+}
