@@ -1,1 +1,29 @@
-//! log/mod
+//! The partition logs on disk, in Kafka's files.
+
+pub mod append;
+pub mod checkpoint;
+pub mod codec;
+pub mod config;
+pub mod error;
+pub mod follower_batches;
+pub mod index_file;
+pub mod leader_epochs;
+pub mod legacy_append;
+pub mod log_dir;
+pub mod manager;
+pub mod meta_properties;
+pub mod names;
+pub mod offset_index;
+pub mod partition_care;
+pub mod partition_dir;
+pub mod partition_log;
+pub mod partition_metadata;
+pub mod partition_read;
+pub mod producer_state;
+pub mod recovery;
+pub mod scan;
+pub mod segment;
+pub mod snapshots;
+pub mod time_index;
+pub mod txn_index;
+pub mod validator;

@@ -423,6 +423,11 @@ pub fn crc32c(bytes: &[u8]) -> u32 {
     crc_fast::checksum(CrcAlgorithm::Crc32Iscsi, bytes) as u32
 }
 
+/// CRC-32 (IEEE), the checksum of messages of magic 0 and 1.
+pub fn crc32(bytes: &[u8]) -> u32 {
+    crc32fast::hash(bytes)
+}
+
 /// What a [`BatchBuilder`] writes into the header.
 #[derive(Debug, Clone, Copy)]
 pub struct BatchBuilderOptions {

@@ -1,0 +1,75 @@
+//! Pure: compressed payloads as the log needs them: unpacked to be checked, packed when the topic wants another codec.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use kafka_wire::records::batch::{BATCH_HEADER_LEN, BatchBuilder, BatchHeader, BatchView};
+use kafka_wire::records::compression::{self, Codec};
+use kafka_wire::records::control::{self, EndTransactionMarker};
+
+use crate::log::append::AppendError;
+use crate::log::validator::ValidBatch;
+
+/// Codec number of uncompressed batches.
+pub const NO_CODEC: u8 = 0;
+/// Codec number of zstd.
+pub const ZSTD: u8 = 4;
+
+/// Bytes that one batch may unpack to. Producers pack what would be a few `batch.size` unpacked; this only stops bombs.
+pub const MAX_DECOMPRESSED_BYTES: usize = 256 * 1024 * 1024;
+
+/// Unpacks the records of a batch; borrows them if they are not compressed.
+///
+/// # Errors
+/// [`AppendError`] for an unknown codec, malformed data, or more than [`MAX_DECOMPRESSED_BYTES`].
+pub fn decompress<'a>(view: &BatchView<'a>) -> Result<Cow<'a, [u8]>, AppendError> {
+    let id = view.header.codec_id();
+    let codec = Codec::from_id(id).ok_or_else(|| {
+        AppendError::UnsupportedCompression(format!("Unknown compression type id: {id}"))
+    })?;
+    compression::decompress(codec, view.payload(), MAX_DECOMPRESSED_BYTES).map_err(|error| {
+        AppendError::invalid(format!("Failed to decompress record stream: {error}"))
+    })
+}
+
+/// Finishes a batch with codec number `target`.
+///
+/// # Errors
+/// [`AppendError`] if the codec's library fails.
+pub fn finish(builder: BatchBuilder, target: u8) -> Result<ValidBatch, AppendError> {
+    let codec = Codec::from_id(target).unwrap_or_default();
+    let bytes = if codec == Codec::None {
+        builder.build()
+    } else {
+        let packed = compression::compress(codec, builder.payload())
+            .map_err(|error| AppendError::invalid(error.to_string()))?
+            .into_owned();
+        builder.build_compressed(target, &packed)
+    };
+    from_built(&bytes)
+}
+
+fn from_built(bytes: &Bytes) -> Result<ValidBatch, AppendError> {
+    let header =
+        BatchHeader::parse(bytes).map_err(|error| AppendError::Corrupt(error.to_string()))?;
+    Ok(ValidBatch {
+        header,
+        payload: bytes.slice(BATCH_HEADER_LEN..),
+        rewritten: true,
+    })
+}
+
+/// The transaction marker in the control batch at the start of `bytes`, if it still holds one.
+///
+/// # Errors
+/// [`AppendError`] if batch or marker are malformed.
+pub fn read_marker(bytes: &[u8]) -> Result<Option<EndTransactionMarker>, AppendError> {
+    let view = BatchView::parse(bytes).map_err(|error| AppendError::Corrupt(error.to_string()))?;
+    let plain = decompress(&view)?;
+    let Some(record) = view.records(&plain).next() else {
+        return Ok(None);
+    };
+    let record = record.map_err(|error| AppendError::invalid(error.to_string()))?;
+    control::parse_marker(record.key, record.value)
+        .map_err(|error| AppendError::invalid(error.to_string()))
+}

@@ -1,0 +1,70 @@
+//! Pure: errors of files and directories, with the path they happened at.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A file that cannot be used. An I/O error puts the whole log directory out of service.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// The operating system refused.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// Verb of what was tried.
+        action: &'static str,
+        /// File or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file's contents are not what its format says.
+    #[error("{} is corrupt: {reason}", path.display())]
+    Corrupt {
+        /// File.
+        path: PathBuf,
+        /// What is wrong, with line or position.
+        reason: String,
+    },
+}
+
+impl StorageError {
+    /// A [`StorageError::Corrupt`].
+    pub fn corrupt(path: &Path, reason: impl Into<String>) -> Self {
+        StorageError::Corrupt {
+            path: path.to_owned(),
+            reason: reason.into(),
+        }
+    }
+
+    /// True if the file or directory is not there.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, StorageError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+/// Result of a storage operation.
+pub type StorageResult<T> = Result<T, StorageError>;
+
+/// Adds action and path to an I/O result.
+pub trait IoContext<T> {
+    /// Names what was tried and on which path.
+    ///
+    /// # Errors
+    /// The I/O error, wrapped.
+    fn context(self, action: &'static str, path: &Path) -> StorageResult<T>;
+}
+
+impl<T> IoContext<T> for io::Result<T> {
+    fn context(self, action: &'static str, path: &Path) -> StorageResult<T> {
+        self.map_err(|source| StorageError::Io {
+            action,
+            path: path.to_owned(),
+            source,
+        })
+    }
+}
+
+impl<T> IoContext<T> for rustix::io::Result<T> {
+    fn context(self, action: &'static str, path: &Path) -> StorageResult<T> {
+        self.map_err(io::Error::from).context(action, path)
+    }
+}

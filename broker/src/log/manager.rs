@@ -1,0 +1,609 @@
+//! Shell: all logs of this broker: opening the log directories, making and deleting logs, and the passes that timers call
+//! (`LogManager.scala`).
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use dashmap::DashMap;
+use kafka_wire::wire::Uuid;
+use parking_lot::Mutex;
+
+use crate::log::checkpoint::Offsets;
+use crate::log::config::LogConfig;
+use crate::log::error::{IoContext, StorageError, StorageResult};
+use crate::log::log_dir::{LogDir, LogDirError};
+use crate::log::names::{DirKind, TopicPartition, parse_dir, partition_dir};
+use crate::log::partition_dir::PartitionDir;
+use crate::log::partition_log::PartitionLog;
+use crate::log::recovery::{LoadOptions, open_log};
+
+/// Answers a topic's configuration as it is now.
+pub type TopicConfigs = Arc<dyn Fn(&str) -> Arc<LogConfig> + Send + Sync>;
+
+/// Directories that other parts of a broker keep beside the logs.
+const FOREIGN_DIRS: [&str; 2] = ["remote-log-index-cache", "lost+found"];
+
+/// What the log manager needs to start.
+#[derive(Clone)]
+pub struct ManagerOptions {
+    /// `log.dirs`.
+    pub log_dirs: Vec<PathBuf>,
+    /// `num.recovery.threads.per.data.dir`.
+    pub recovery_threads: usize,
+    /// `producer.id.expiration.ms`.
+    pub producer_expiration_ms: i64,
+    /// Configuration by topic.
+    pub topic_configs: TopicConfigs,
+    /// The time, in milliseconds since the epoch.
+    pub now_ms: i64,
+}
+
+/// Why the log manager cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A directory is in use.
+    #[error(transparent)]
+    Dir(#[from] LogDirError),
+    /// The same directory is given twice.
+    #[error("duplicate log directory {} in log.dirs", .0.display())]
+    DuplicateDir(PathBuf),
+    /// The same partition is in two directories.
+    #[error(
+        "duplicate log directories for {partition} are found in both {} and {}; delete the one that is out of date",
+        first.display(), second.display()
+    )]
+    DuplicateLog {
+        /// Topic and partition.
+        partition: TopicPartition,
+        /// One directory.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+    },
+    /// No directory can be used.
+    #[error(
+        "none of the specified log dirs can be created or validated; see the errors above, and log.dirs"
+    )]
+    NoLogDirs,
+}
+
+/// Why a log cannot be made or found.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// It may be in a directory that is out of service, or none is in service.
+    #[error("can not create log for {0} because log directories are offline")]
+    Offline(TopicPartition),
+    /// The log belongs to another incarnation of the topic.
+    #[error(
+        "tried to assign topic id {requested} to log for topic partition {partition}, but log already \
+         contained topic id {found}"
+    )]
+    InconsistentTopicId {
+        /// Topic and partition.
+        partition: TopicPartition,
+        /// Topic id asked for.
+        requested: Uuid,
+        /// Topic id of the log.
+        found: Uuid,
+    },
+    /// The disk failed; its directory is out of service now.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// All logs of this broker.
+pub struct LogManager {
+    dirs: Vec<Arc<LogDir>>,
+    /// Directories of `log.dirs` that could not be used from the start.
+    failed_dirs: Vec<PathBuf>,
+    logs: DashMap<TopicPartition, Arc<PartitionLog>>,
+    topic_configs: TopicConfigs,
+    producer_expiration_ms: i64,
+    /// Directories renamed for deletion, and when they may go.
+    doomed_dirs: Mutex<Vec<(PathBuf, i64)>>,
+    /// Orders creation and deletion.
+    creation: Mutex<()>,
+}
+
+impl std::fmt::Debug for LogManager {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LogManager")
+            .field("dirs", &self.dirs)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A partition directory to be loaded.
+struct LoadJob {
+    path: PathBuf,
+    partition: TopicPartition,
+    options: LoadOptions,
+}
+
+impl LogManager {
+    /// Locks the log directories and opens every log in them. A directory whose disk fails is left out.
+    ///
+    /// # Errors
+    /// [`OpenError`] if a directory is in use, a partition is there twice, or no directory is usable.
+    pub fn open(options: &ManagerOptions) -> Result<Self, OpenError> {
+        let mut dirs = Vec::new();
+        let mut failed_dirs = Vec::new();
+        let mut seen = HashSet::new();
+        for path in &options.log_dirs {
+            match LogDir::open(path) {
+                Ok(dir) => {
+                    let canonical = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+                    if !seen.insert(canonical) {
+                        return Err(OpenError::DuplicateDir(path.clone()));
+                    }
+                    dirs.push(Arc::new(dir));
+                }
+                Err(LogDirError::Locked(_))
+                    if seen.contains(&fs::canonicalize(path).unwrap_or_default()) =>
+                {
+                    return Err(OpenError::DuplicateDir(path.clone()));
+                }
+                Err(error @ LogDirError::Locked(_)) => return Err(error.into()),
+                Err(LogDirError::Storage(error)) => {
+                    tracing::error!(%error, dir = %path.display(), "failed to create or validate data directory");
+                    failed_dirs.push(path.clone());
+                }
+            }
+        }
+        if dirs.is_empty() {
+            return Err(OpenError::NoLogDirs);
+        }
+        let manager = LogManager {
+            dirs,
+            failed_dirs,
+            logs: DashMap::new(),
+            topic_configs: Arc::clone(&options.topic_configs),
+            producer_expiration_ms: options.producer_expiration_ms,
+            doomed_dirs: Mutex::new(Vec::new()),
+            creation: Mutex::new(()),
+        };
+        for dir in &manager.dirs {
+            manager.load_dir(dir, options)?;
+        }
+        if manager.online_dirs().next().is_none() {
+            return Err(OpenError::NoLogDirs);
+        }
+        Ok(manager)
+    }
+
+    /// Opens all logs of one directory, several at once if so configured.
+    fn load_dir(&self, dir: &LogDir, options: &ManagerOptions) -> Result<(), OpenError> {
+        let jobs = match self.jobs(dir, options.now_ms) {
+            Ok(jobs) => jobs,
+            Err(error) => {
+                self.report(dir, &error);
+                return Ok(());
+            }
+        };
+        let (total, shown) = (jobs.len(), dir.path().display());
+        match (total, dir.was_clean()) {
+            (0, _) => tracing::info!("no logs found to be loaded in {shown}"),
+            (_, true) => tracing::info!(
+                "skipping recovery of {total} logs from {shown} since clean shutdown file was found"
+            ),
+            _ => tracing::info!(
+                "recovering {total} logs from {shown} since no clean shutdown file was found"
+            ),
+        }
+        let next = AtomicUsize::new(0);
+        let failure = Mutex::new(None);
+        std::thread::scope(|scope| {
+            for _ in 0..options.recovery_threads.clamp(1, total.max(1)) {
+                scope.spawn(|| {
+                    while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        if let Err(error) = self.load_log(dir, job) {
+                            *failure.lock() = Some(error);
+                            next.store(total, Ordering::Relaxed);
+                        }
+                    }
+                });
+            }
+        });
+        match failure.into_inner() {
+            Some(error) => Err(error),
+            None => {
+                dir.set_loaded();
+                Ok(())
+            }
+        }
+    }
+
+    fn jobs(&self, dir: &LogDir, now_ms: i64) -> StorageResult<Vec<LoadJob>> {
+        let (recovery_points, log_starts) = dir.load_points();
+        let mut jobs = Vec::new();
+        for entry in fs::read_dir(dir.path()).context("list", dir.path())? {
+            let path = entry.context("list", dir.path())?.path();
+            let name = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .unwrap_or_default();
+            if !path.is_dir() || FOREIGN_DIRS.contains(&name) {
+                continue;
+            }
+            match parse_dir(name) {
+                Some((partition, DirKind::Current)) => {
+                    let options = LoadOptions {
+                        clean: dir.was_clean(),
+                        recovery_point: recovery_points.get(&partition).copied().unwrap_or(0),
+                        log_start_offset: log_starts.get(&partition).copied().unwrap_or(0),
+                        producer_expiration_ms: self.producer_expiration_ms,
+                        now_ms,
+                    };
+                    jobs.push(LoadJob {
+                        path,
+                        partition,
+                        options,
+                    });
+                }
+                Some((_, DirKind::Delete)) => self.doomed_dirs.lock().push((path, now_ms)),
+                Some((_, DirKind::Future | DirKind::Stray)) => {
+                    tracing::warn!(path = %path.display(), "leaving a moved or stray log alone");
+                }
+                None => tracing::warn!(
+                    path = %path.display(), "ignoring a directory that is not named <topic>-<partition>"
+                ),
+            }
+        }
+        jobs.sort_by(|a, b| a.partition.cmp(&b.partition));
+        Ok(jobs)
+    }
+
+    fn load_log(&self, dir: &LogDir, job: &LoadJob) -> Result<(), OpenError> {
+        let LoadJob {
+            path,
+            partition,
+            options,
+        } = job;
+        let config = (self.topic_configs)(&partition.topic);
+        let partition_dir = PartitionDir::new(path.clone());
+        let log = match open_log(partition_dir, partition.clone(), config, options) {
+            Ok(log) => log,
+            Err(error) => {
+                self.report(dir, &error);
+                return Ok(());
+            }
+        };
+        tracing::info!(
+            partition = %partition, segments = log.segment_count(), start = log.log_start_offset(),
+            end = log.log_end_offset(), "loaded log"
+        );
+        if let Some(other) = self.logs.insert(partition.clone(), Arc::new(log)) {
+            return Err(OpenError::DuplicateLog {
+                partition: partition.clone(),
+                first: other.log_dir(),
+                second: dir.path().to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    /// The log directories, in the order of `log.dirs`.
+    pub fn dirs(&self) -> &[Arc<LogDir>] {
+        &self.dirs
+    }
+
+    /// Directories in service.
+    pub fn online_dirs(&self) -> impl Iterator<Item = &Arc<LogDir>> {
+        self.dirs.iter().filter(|dir| dir.is_online())
+    }
+
+    /// Directories out of service.
+    pub fn offline_dirs(&self) -> Vec<PathBuf> {
+        let failed = self.dirs.iter().filter(|dir| !dir.is_online());
+        let failed = failed.map(|dir| dir.path().to_owned());
+        self.failed_dirs.iter().cloned().chain(failed).collect()
+    }
+
+    /// The log of a partition.
+    pub fn get(&self, topic: &str, partition: i32) -> Option<Arc<PartitionLog>> {
+        let partition = TopicPartition::new(topic, partition);
+        self.logs.get(&partition).map(|log| Arc::clone(&log))
+    }
+
+    /// All logs.
+    pub fn logs(&self) -> Vec<Arc<PartitionLog>> {
+        self.logs.iter().map(|log| Arc::clone(&log)).collect()
+    }
+
+    /// All logs of a topic.
+    pub fn logs_of_topic(&self, topic: &str) -> Vec<Arc<PartitionLog>> {
+        let of_topic = self.logs.iter().filter(|log| log.key().topic == topic);
+        of_topic.map(|log| Arc::clone(&log)).collect()
+    }
+
+    /// High watermark of a partition as last checkpointed; 0 if there is none.
+    pub fn checkpointed_high_watermark(&self, log: &PartitionLog) -> i64 {
+        let parent = log.log_dir();
+        let dir = self.dirs.iter().find(|dir| dir.path() == parent);
+        dir.and_then(|dir| dir.high_watermark(log.partition()))
+            .unwrap_or(0)
+    }
+
+    /// The log of a partition, made in the directory with the fewest logs if there is none.
+    /// `is_new` says that the partition cannot be in a directory that is out of service.
+    ///
+    /// # Errors
+    /// [`LogError`].
+    pub fn get_or_create(
+        &self,
+        topic: &str,
+        partition: i32,
+        topic_id: Option<Uuid>,
+        is_new: bool,
+        now_ms: i64,
+    ) -> Result<Arc<PartitionLog>, LogError> {
+        let _creation = self.creation.lock();
+        let log = match self.get(topic, partition) {
+            Some(log) => log,
+            None => self.create(TopicPartition::new(topic, partition), is_new, now_ms)?,
+        };
+        let Some(requested) = topic_id else {
+            return Ok(log);
+        };
+        match log.ensure_topic_id(requested) {
+            Ok(Ok(())) => Ok(log),
+            Ok(Err(found)) => {
+                let partition = log.partition().clone();
+                Err(LogError::InconsistentTopicId {
+                    partition,
+                    requested,
+                    found,
+                })
+            }
+            Err(error) => {
+                self.fail_dir_of(&log, &error);
+                Err(error.into())
+            }
+        }
+    }
+
+    fn create(
+        &self,
+        partition: TopicPartition,
+        is_new: bool,
+        now_ms: i64,
+    ) -> Result<Arc<PartitionLog>, LogError> {
+        if !is_new && !self.offline_dirs().is_empty() {
+            return Err(LogError::Offline(partition));
+        }
+        let mut candidates: Vec<(usize, &Arc<LogDir>)> = self
+            .online_dirs()
+            .map(|dir| {
+                let count = self
+                    .logs
+                    .iter()
+                    .filter(|log| log.log_dir() == dir.path())
+                    .count();
+                (count, dir)
+            })
+            .collect();
+        candidates.sort_by_key(|(count, _)| *count);
+        for (_, dir) in candidates {
+            let path = dir.path().join(partition_dir(&partition));
+            let made = fs::create_dir_all(&path)
+                .context("create", &path)
+                .and_then(|()| {
+                    let options = LoadOptions {
+                        clean: true,
+                        recovery_point: 0,
+                        log_start_offset: 0,
+                        producer_expiration_ms: self.producer_expiration_ms,
+                        now_ms,
+                    };
+                    let config = (self.topic_configs)(&partition.topic);
+                    open_log(PartitionDir::new(path), partition.clone(), config, &options)
+                });
+            match made {
+                Ok(log) => {
+                    let log = Arc::new(log);
+                    self.logs.insert(partition.clone(), Arc::clone(&log));
+                    tracing::info!(partition = %partition, dir = %dir.path().display(), "created log");
+                    return Ok(log);
+                }
+                Err(error) => {
+                    self.report(dir, &error);
+                }
+            }
+        }
+        Err(LogError::Offline(partition))
+    }
+
+    /// Takes a log out of service and renames its directory; the files go after `file.delete.delay.ms`.
+    /// Does nothing if there is no such log.
+    ///
+    /// # Errors
+    /// [`LogError`] if the directory cannot be renamed, or the log may be in one that is out of service.
+    pub fn delete(&self, topic: &str, partition: i32, now_ms: i64) -> Result<(), LogError> {
+        let _creation = self.creation.lock();
+        let partition = TopicPartition::new(topic, partition);
+        let Some((_, log)) = self.logs.remove(&partition) else {
+            if self.offline_dirs().is_empty() {
+                return Ok(());
+            }
+            return Err(LogError::Offline(partition));
+        };
+        let unique = format!("{:032x}", rand::random::<u128>());
+        if let Err(error) = log.rename_dir(DirKind::Delete, &unique) {
+            self.fail_dir_of(&log, &error);
+            return Err(error.into());
+        }
+        let due = now_ms.saturating_add(log.config().file_delete_delay_ms);
+        tracing::info!(partition = %partition, dir = %log.dir().display(), "log is scheduled for deletion");
+        self.doomed_dirs.lock().push((log.dir().to_path_buf(), due));
+        for dir in self.online_dirs().filter(|dir| dir.path() == log.log_dir()) {
+            self.checkpoint_dir(dir);
+        }
+        Ok(())
+    }
+
+    /// Removes directories and files whose deletion delay has passed.
+    pub fn delete_doomed(&self, now_ms: i64) {
+        let due: Vec<PathBuf> = {
+            let mut doomed = self.doomed_dirs.lock();
+            let due = doomed
+                .iter()
+                .filter(|(_, due)| *due <= now_ms)
+                .map(|d| d.0.clone())
+                .collect();
+            doomed.retain(|(_, due)| *due > now_ms);
+            due
+        };
+        for path in due {
+            match fs::remove_dir_all(&path).context("delete", &path) {
+                Ok(()) => tracing::info!(dir = %path.display(), "deleted log"),
+                Err(error) if error.is_not_found() => {}
+                Err(error) => {
+                    tracing::error!(%error, "log was not deleted; it will be tried on the next start")
+                }
+            }
+        }
+        self.each_log(|log| log.remove_doomed_files(now_ms));
+    }
+
+    /// Deletes old segments of all logs (`log.retention.check.interval.ms`). Answers how many went.
+    pub fn retention_pass(&self, now_ms: i64) -> usize {
+        let deleted = AtomicUsize::new(0);
+        self.each_log(|log| {
+            deleted.fetch_add(log.retention_pass(now_ms)?, Ordering::Relaxed);
+            Ok(())
+        });
+        deleted.into_inner()
+    }
+
+    /// Brings segments that were rolled to disk; call it about every second.
+    pub fn flush_rolled(&self, now_ms: i64) {
+        self.each_log(|log| log.flush_rolled(now_ms));
+    }
+
+    /// Flushes logs whose `flush.ms` has passed (`log.flush.scheduler.interval.ms`).
+    pub fn flush_dirty(&self, now_ms: i64) {
+        self.each_log(|log| {
+            let idle = now_ms.saturating_sub(log.last_flush_ms());
+            if idle >= log.config().flush_ms {
+                log.flush(now_ms)
+            } else {
+                Ok(())
+            }
+        });
+    }
+
+    /// Forgets producers that were silent for `producer.id.expiration.ms` (check interval of the same name).
+    pub fn expire_producers(&self, now_ms: i64) {
+        self.each_log(|log| {
+            log.expire_producers(now_ms);
+            Ok(())
+        });
+    }
+
+    /// Writes recovery points and log starts (`log.flush.offset.checkpoint.interval.ms`,
+    /// `log.flush.start.offset.checkpoint.interval.ms`).
+    pub fn checkpoint(&self) {
+        for dir in self.online_dirs() {
+            self.checkpoint_dir(dir);
+        }
+    }
+
+    fn checkpoint_dir(&self, dir: &LogDir) {
+        let mut recovery_points = Offsets::new();
+        let mut log_starts = Offsets::new();
+        for log in self.logs_in(dir) {
+            let partition = log.partition().clone();
+            recovery_points.insert(partition.clone(), log.recovery_point());
+            if log.starts_within_segment() {
+                log_starts.insert(partition, log.log_start_offset());
+            }
+        }
+        let written = dir
+            .write_recovery_points(&recovery_points)
+            .and_then(|()| dir.write_log_starts(&log_starts));
+        if let Err(error) = written {
+            self.report(dir, &error);
+        }
+    }
+
+    /// Writes high watermarks (`replica.high.watermark.checkpoint.interval.ms`).
+    pub fn checkpoint_high_watermarks(&self) {
+        for dir in self.online_dirs() {
+            let offsets = self
+                .logs_in(dir)
+                .into_iter()
+                .map(|log| (log.partition().clone(), log.high_watermark()))
+                .collect();
+            if let Err(error) = dir.write_high_watermarks(offsets) {
+                self.report(dir, &error);
+            }
+        }
+    }
+
+    /// Logs in one directory.
+    pub fn logs_in(&self, dir: &LogDir) -> Vec<Arc<PartitionLog>> {
+        let inside = self.logs.iter().filter(|log| log.log_dir() == dir.path());
+        inside.map(|log| Arc::clone(&log)).collect()
+    }
+
+    /// Takes a log's directory out of service after an I/O error on it. Answers the partitions that went with it;
+    /// empty if it was out of service already.
+    pub fn fail_dir_of(&self, log: &PartitionLog, error: &StorageError) -> Vec<TopicPartition> {
+        let parent = log.log_dir();
+        match self.dirs.iter().find(|dir| dir.path() == parent) {
+            Some(dir) => self.report(dir, error),
+            None => Vec::new(),
+        }
+    }
+
+    /// Notes a failed disk: no more logs are served from it.
+    fn report(&self, dir: &LogDir, error: &StorageError) -> Vec<TopicPartition> {
+        if !dir.set_offline() {
+            return Vec::new();
+        }
+        tracing::error!(%error, dir = %dir.path().display(), "log directory failed, stopping to serve its logs");
+        let gone: Vec<TopicPartition> = self
+            .logs_in(dir)
+            .iter()
+            .map(|log| log.partition().clone())
+            .collect();
+        for partition in &gone {
+            self.logs.remove(partition);
+        }
+        gone
+    }
+
+    /// Calls `work` for each log; a failure takes its directory out of service.
+    fn each_log(&self, work: impl Fn(&PartitionLog) -> StorageResult<()>) {
+        for log in self.logs() {
+            if let Err(error) = work(&log) {
+                self.fail_dir_of(&log, &error);
+            }
+        }
+    }
+
+    /// Flushes and closes all logs, writes the checkpoints and leaves the marker of a clean stop.
+    pub fn shutdown(&self, now_ms: i64, broker_epoch: i64) {
+        self.checkpoint_high_watermarks();
+        for dir in self.online_dirs() {
+            let mut clean = true;
+            for log in self.logs_in(dir) {
+                if let Err(error) = log.close(now_ms) {
+                    tracing::warn!(%error, partition = %log.partition(), "log was not closed cleanly");
+                    clean = false;
+                }
+            }
+            self.checkpoint_dir(dir);
+            if clean
+                && dir.is_online()
+                && let Err(error) = dir.mark_clean(broker_epoch)
+            {
+                tracing::warn!(%error, "clean shutdown marker was not written");
+            }
+            dir.unlock();
+        }
+    }
+}

@@ -1,0 +1,580 @@
+//! Shell: opens a partition directory: leftovers removed, after an unclean stop everything behind the recovery point re-read and cut
+//! at the first bad byte, producers rebuilt (`LogLoader.scala`).
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::Arc;
+
+use kafka_wire::records::batch::{BatchHeader, NO_TIMESTAMP};
+
+use crate::log::append::AppendOrigin;
+use crate::log::codec::read_marker;
+use crate::log::config::LogConfig;
+use crate::log::error::{IoContext, StorageError, StorageResult};
+use crate::log::follower_batches::entry_crc_ok;
+use crate::log::leader_epochs::LeaderEpochs;
+use crate::log::names::{
+    CLEANED_SUFFIX, DELETED_SUFFIX, INDEX_SUFFIX, LOG_SUFFIX, SWAP_SUFFIX, TIME_INDEX_SUFFIX,
+    TXN_INDEX_SUFFIX, TopicPartition, parse_file,
+};
+use crate::log::partition_dir::PartitionDir;
+use crate::log::partition_log::{Loaded, PartitionLog, segment_jitter};
+use crate::log::partition_metadata;
+use crate::log::producer_state::{ProducerBatch, ProducerStates};
+use crate::log::scan::{EntryHeader, Located, ScanError, Scanner};
+use crate::log::segment::{SEGMENT_SUFFIXES, Segment};
+use crate::log::snapshots::Snapshots;
+use crate::log::time_index::TimestampOffset;
+use crate::log::txn_index::AbortedTxn;
+
+/// Bytes read at once when a whole segment is checked.
+const RECOVERY_CHUNK: usize = 256 * 1024;
+
+/// What is known about a log before it is opened.
+#[derive(Debug, Clone, Copy)]
+pub struct LoadOptions {
+    /// True if the last stop left its marker: nothing needs checking.
+    pub clean: bool,
+    /// Offset below which all is on disk, from the checkpoint.
+    pub recovery_point: i64,
+    /// First offset of the log, from the checkpoint.
+    pub log_start_offset: i64,
+    /// Silence after which a producer is forgotten, in milliseconds (`producer.id.expiration.ms`).
+    pub producer_expiration_ms: i64,
+    /// The time, in milliseconds since the epoch.
+    pub now_ms: i64,
+}
+
+/// Opens the log in `dir`, or makes a new one there.
+///
+/// # Errors
+/// [`StorageError`] if a file cannot be used; the log directory is to be taken out of service.
+pub fn open_log(
+    dir: Arc<PartitionDir>,
+    partition: TopicPartition,
+    config: Arc<LogConfig>,
+    options: &LoadOptions,
+) -> StorageResult<PartitionLog> {
+    let loader = Loader {
+        dir: &dir,
+        name: partition.to_string(),
+        config: &config,
+        options,
+    };
+    let loaded = loader.load()?;
+    let (expiration, now) = (options.producer_expiration_ms, options.now_ms);
+    Ok(PartitionLog::from_loaded(
+        partition, dir, config, expiration, now, loaded,
+    ))
+}
+
+struct Loader<'a> {
+    dir: &'a Arc<PartitionDir>,
+    name: String,
+    config: &'a LogConfig,
+    options: &'a LoadOptions,
+}
+
+impl Loader<'_> {
+    fn load(&self) -> StorageResult<Loaded> {
+        self.finish_interrupted_work()?;
+        let mut epochs = LeaderEpochs::open(self.dir)?;
+        let mut snapshots = Snapshots::open(self.dir)?;
+        let mut doomed_files = Vec::new();
+        let mut segments = self.open_segments(&mut epochs, &mut snapshots)?;
+        if !self.options.clean {
+            self.recover(
+                &mut segments,
+                &mut epochs,
+                &mut snapshots,
+                &mut doomed_files,
+            )?;
+        }
+        let mut log_end = self.log_end(&mut segments, &mut epochs, &mut snapshots)?;
+        let checkpointed_start = self.options.log_start_offset;
+        if log_end < checkpointed_start && !segments.is_empty() {
+            tracing::warn!(
+                partition = %self.name, log_end, log_start = checkpointed_start,
+                "deleting all segments because the log ends before its start; were files deleted by hand?"
+            );
+            for segment in segments.drain(..) {
+                self.doom(&segment, &mut doomed_files)?;
+            }
+            epochs.clear()?;
+            snapshots.delete_where(|_| true)?;
+        }
+        if segments.is_empty() {
+            segments.push(self.open_segment(checkpointed_start)?);
+            log_end = checkpointed_start;
+        }
+        let log_start = checkpointed_start.max(segments[0].base_offset());
+        epochs.truncate_from_end(log_end)?;
+        epochs.truncate_from_start(log_start)?;
+        let bases: Vec<i64> = segments
+            .iter()
+            .map(|segment| segment.base_offset())
+            .collect();
+        snapshots.delete_strays(&bases)?;
+        let producers = self.producers(&mut snapshots, &segments, log_start, log_end)?;
+        if let Some(active) = segments.last() {
+            active.activate(self.config, log_end)?;
+        }
+        let recovery_point = match self.options.clean {
+            true => log_end,
+            false => self.options.recovery_point.min(log_end),
+        };
+        Ok(Loaded {
+            segments,
+            epochs,
+            producers,
+            snapshots,
+            log_start,
+            log_end,
+            recovery_point,
+            topic_id: partition_metadata::read(&self.dir.path())?,
+            doomed_files,
+        })
+    }
+
+    /// Removes what deletions left, and finishes or undoes what compaction left.
+    fn finish_interrupted_work(&self) -> StorageResult<()> {
+        let dir = self.dir.path();
+        let mut cleaned = Vec::new();
+        let mut swapped = Vec::new();
+        for entry in fs::read_dir(&**dir).context("list", &dir)? {
+            let name = entry.context("list", &dir)?.file_name();
+            let Some(name) = name.to_str() else {
+                continue;
+            };
+            let Some((offset, suffix)) = parse_file(name) else {
+                continue;
+            };
+            if suffix.ends_with(DELETED_SUFFIX) {
+                self.remove(name)?;
+            } else if suffix.ends_with(CLEANED_SUFFIX) {
+                cleaned.push((offset, name.to_owned()));
+            } else if suffix.ends_with(SWAP_SUFFIX) {
+                swapped.push((offset, name.to_owned()));
+            }
+        }
+        // A swap file at or above an unfinished one belongs to the same unfinished work.
+        let unfinished = cleaned
+            .iter()
+            .map(|(offset, _)| *offset)
+            .min()
+            .unwrap_or(i64::MAX);
+        for (_, name) in &cleaned {
+            self.remove(name)?;
+        }
+        let (drop, keep): (Vec<_>, Vec<_>) = swapped
+            .into_iter()
+            .partition(|(offset, _)| *offset >= unfinished);
+        for (_, name) in &drop {
+            self.remove(name)?;
+        }
+        self.swap_in(&keep)
+    }
+
+    /// Puts finished output of compaction in the place of the segments that it replaces.
+    fn swap_in(&self, files: &[(i64, String)]) -> StorageResult<()> {
+        let dir = self.dir.path();
+        let log_swap = format!("{LOG_SUFFIX}{SWAP_SUFFIX}");
+        let mut replaced: Option<(i64, i64)> = None;
+        for (offset, name) in files.iter().filter(|(_, name)| name.ends_with(&log_swap)) {
+            let path = dir.join(name);
+            let file = fs::File::open(&path).context("open", &path)?;
+            let size = file.metadata().context("inspect", &path)?.len();
+            let mut scanner = Scanner::new(&file, 0, size);
+            let mut end = *offset;
+            while let Ok(Some(entry)) = scanner.next_entry() {
+                end = entry.header.last_offset() + 1;
+            }
+            let (low, high) = replaced.unwrap_or((*offset, end));
+            replaced = Some((low.min(*offset), high.max(end)));
+        }
+        if let Some((low, high)) = replaced {
+            for entry in fs::read_dir(&**dir).context("list", &dir)? {
+                let name = entry.context("list", &dir)?.file_name();
+                let Some(name) = name.to_str() else {
+                    continue;
+                };
+                let in_range = parse_file(name).is_some_and(|(offset, suffix)| {
+                    (low..high).contains(&offset) && !suffix.ends_with(SWAP_SUFFIX)
+                });
+                if in_range {
+                    self.remove(name)?;
+                }
+            }
+        }
+        for (_, name) in files {
+            let to = name.trim_end_matches(SWAP_SUFFIX);
+            fs::rename(dir.join(name), dir.join(to)).context("rename", &dir.join(name))?;
+        }
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> StorageResult<()> {
+        let path = self.dir.path().join(name);
+        tracing::debug!(path = %path.display(), "removing leftover file");
+        fs::remove_file(&path).context("delete", &path)
+    }
+
+    fn open_segment(&self, base_offset: i64) -> StorageResult<Arc<Segment>> {
+        let jitter = segment_jitter(self.config);
+        Segment::open(self.dir, base_offset, self.options.now_ms, jitter).map(Arc::new)
+    }
+
+    /// Opens all segments in order; those without an offset index are checked whatever the checkpoint says.
+    fn open_segments(
+        &self,
+        epochs: &mut LeaderEpochs,
+        snapshots: &mut Snapshots,
+    ) -> StorageResult<Vec<Arc<Segment>>> {
+        let dir = self.dir.path();
+        let mut files: BTreeMap<i64, Vec<&'static str>> = BTreeMap::new();
+        for entry in fs::read_dir(&**dir).context("list", &dir)? {
+            let name = entry.context("list", &dir)?.file_name();
+            if let Some((offset, suffix)) = name.to_str().and_then(parse_file)
+                && let Some(known) = SEGMENT_SUFFIXES.iter().find(|known| **known == suffix)
+            {
+                files.entry(offset).or_default().push(known);
+            }
+        }
+        let mut segments = Vec::with_capacity(files.len());
+        for (base_offset, suffixes) in files {
+            if !suffixes.contains(&LOG_SUFFIX) {
+                for suffix in suffixes {
+                    tracing::warn!(partition = %self.name, base_offset, suffix, "removing orphaned index file");
+                    self.remove(&format!("{base_offset:020}{suffix}"))?;
+                }
+                continue;
+            }
+            let segment = self.open_segment(base_offset)?;
+            let has_indexes =
+                suffixes.contains(&INDEX_SUFFIX) && suffixes.contains(&TIME_INDEX_SUFFIX);
+            let bad_txn_index =
+                suffixes.contains(&TXN_INDEX_SUFFIX) && segment.txn_index().check().is_err();
+            // Those behind the recovery point are checked later anyway, if the stop was unclean.
+            let checked_later = !self.options.clean && base_offset >= self.options.recovery_point;
+            if (!has_indexes || bad_txn_index) && !checked_later {
+                tracing::warn!(partition = %self.name, base_offset, "index missing or corrupt, rebuilding");
+                let mut producers = ProducerStates::default();
+                self.producers_before(&mut producers, snapshots, &segments, base_offset)?;
+                self.recover_segment(&segment, epochs, &mut producers)?;
+            }
+            segments.push(segment);
+        }
+        Ok(segments)
+    }
+
+    /// Checks every segment that may hold unflushed records; cuts at the first bad byte and drops what follows.
+    fn recover(
+        &self,
+        segments: &mut Vec<Arc<Segment>>,
+        epochs: &mut LeaderEpochs,
+        snapshots: &mut Snapshots,
+        doomed_files: &mut Vec<(String, i64)>,
+    ) -> StorageResult<()> {
+        let recovery_point = self.options.recovery_point;
+        let first = segments
+            .partition_point(|segment| segment.base_offset() <= recovery_point)
+            .saturating_sub(1);
+        let mut producers = ProducerStates::default();
+        for index in first..segments.len() {
+            let segment = Arc::clone(&segments[index]);
+            let base_offset = segment.base_offset();
+            tracing::info!(
+                partition = %self.name, base_offset, "recovering unflushed segment {} of {}",
+                index - first + 1, segments.len() - first
+            );
+            if index == first {
+                self.producers_before(&mut producers, snapshots, &segments[..index], base_offset)?;
+            }
+            let cut = self.recover_segment(&segment, epochs, &mut producers)?;
+            if cut > 0 {
+                let next_offset = producers.end_offset().max(base_offset);
+                tracing::warn!(
+                    partition = %self.name, base_offset, bytes = cut, next_offset,
+                    "corruption found, cut the segment and dropped those behind it"
+                );
+                for later in segments.drain(index + 1..) {
+                    self.doom(&later, doomed_files)?;
+                }
+                snapshots.delete_where(|offset| offset > next_offset)?;
+                return Ok(());
+            }
+            if let Some(next) = segments.get(index + 1) {
+                producers.set_end_offset(next.base_offset());
+                snapshots.take(&producers, self.options.log_start_offset, true)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Re-reads one segment: rebuilds its indexes, notes epochs and producers, cuts it where it is bad.
+    /// Answers the bytes cut.
+    fn recover_segment(
+        &self,
+        segment: &Segment,
+        epochs: &mut LeaderEpochs,
+        producers: &mut ProducerStates,
+    ) -> StorageResult<u64> {
+        segment.offset_index().file().truncate(0)?;
+        segment.time_index().file().truncate(0)?;
+        segment.txn_index().reset()?;
+        let size = segment.size();
+        let mut scanner = Scanner::with_chunk(segment.file(), 0, size, RECOVERY_CHUNK);
+        let mut valid = 0;
+        let mut indexed = 0;
+        let mut last_offset = segment.base_offset() - 1;
+        let base_offset = segment.base_offset();
+        let mut max = TimestampOffset {
+            timestamp: NO_TIMESTAMP,
+            offset: base_offset,
+        };
+        loop {
+            let entry = match scanner.next_entry() {
+                Ok(Some(entry)) => entry,
+                Ok(None) => break,
+                Err(ScanError::Corrupt { position, reason }) => {
+                    tracing::warn!(partition = %self.name, base_offset, position, reason, "invalid batch");
+                    break;
+                }
+                Err(error) => return Err(segment.scan_error(error)),
+            };
+            let header = &entry.header;
+            let bytes = scanner
+                .bytes_of(&entry)
+                .map_err(|error| segment.scan_error(error.into()))?;
+            let in_order =
+                header.last_offset() > last_offset && segment.can_hold(header.last_offset());
+            if !in_order || !entry_crc_ok(header, bytes) {
+                tracing::warn!(
+                    partition = %self.name, base_offset, position = entry.position,
+                    "invalid batch: wrong checksum or offset"
+                );
+                break;
+            }
+            note_producers(segment, producers, &entry, bytes)?;
+            last_offset = header.last_offset();
+            if header.max_timestamp() > max.timestamp {
+                max = TimestampOffset {
+                    timestamp: header.max_timestamp(),
+                    offset: last_offset,
+                };
+            }
+            if valid - indexed > u64::from(self.config.index_interval_bytes) {
+                segment.offset_index().append(last_offset, valid as u32)?;
+                segment.time_index().append_if_newer(max)?;
+                indexed = valid;
+            }
+            valid = entry.end();
+            let epoch = header.leader_epoch();
+            if epoch >= 0 && epochs.latest().is_none_or(|latest| epoch > latest.epoch) {
+                epochs.assign(epoch, header.base_offset())?;
+            }
+        }
+        segment.recovered(valid, max)?;
+        segment.deactivate()?;
+        Ok(size - valid)
+    }
+
+    /// The log's end. A last segment that turns out bad although the stop was clean is checked after all.
+    fn log_end(
+        &self,
+        segments: &mut [Arc<Segment>],
+        epochs: &mut LeaderEpochs,
+        snapshots: &mut Snapshots,
+    ) -> StorageResult<i64> {
+        let Some((last, before)) = segments.split_last_mut() else {
+            return Ok(self.options.log_start_offset);
+        };
+        match last.next_offset() {
+            Err(StorageError::Corrupt { reason, .. }) => {
+                tracing::warn!(partition = %self.name, reason, "last segment is corrupt, checking it");
+                let mut producers = ProducerStates::default();
+                self.producers_before(&mut producers, snapshots, before, last.base_offset())?;
+                self.recover_segment(last, epochs, &mut producers)?;
+                last.next_offset()
+            }
+            other => other,
+        }
+    }
+
+    fn doom(&self, segment: &Segment, doomed_files: &mut Vec<(String, i64)>) -> StorageResult<()> {
+        let due = self
+            .options
+            .now_ms
+            .saturating_add(self.config.file_delete_delay_ms);
+        segment.rename_files(DELETED_SUFFIX)?;
+        for suffix in SEGMENT_SUFFIXES {
+            let name = format!("{:020}{suffix}{DELETED_SUFFIX}", segment.base_offset());
+            doomed_files.push((name, due));
+        }
+        Ok(())
+    }
+
+    /// Producers as of a segment's start, for its recovery.
+    fn producers_before(
+        &self,
+        producers: &mut ProducerStates,
+        snapshots: &mut Snapshots,
+        segments: &[Arc<Segment>],
+        base_offset: i64,
+    ) -> StorageResult<()> {
+        let options = self.options;
+        let (now, expiration) = (options.now_ms, options.producer_expiration_ms);
+        let start = options.log_start_offset;
+        *producers = load_producers(snapshots, segments, start, base_offset, now, expiration)?;
+        Ok(())
+    }
+
+    /// Producers as of the log's end, and a snapshot of them.
+    fn producers(
+        &self,
+        snapshots: &mut Snapshots,
+        segments: &[Arc<Segment>],
+        log_start: i64,
+        log_end: i64,
+    ) -> StorageResult<ProducerStates> {
+        let options = self.options;
+        let (now, expiration) = (options.now_ms, options.producer_expiration_ms);
+        let mut states = if snapshots.latest().is_none() && options.clean {
+            // A clean stop without any snapshot: a log of before snapshots were written. Do not read all of it.
+            ProducerStates::new(log_end)
+        } else {
+            snapshots.delete_where(|offset| offset > log_end || offset <= log_start)?;
+            load_producers(snapshots, segments, log_start, log_end, now, expiration)?
+        };
+        states.set_end_offset(log_end);
+        snapshots.take(&states, log_start, true)?;
+        Ok(states)
+    }
+}
+
+/// Sets `producers` back to `end_offset` after truncation.
+///
+/// # Errors
+/// [`StorageError`] if segments or snapshots cannot be read.
+pub(super) fn rebuild_producers(
+    producers: &mut ProducerStates,
+    snapshots: &mut Snapshots,
+    segments: &[Arc<Segment>],
+    log_start: i64,
+    end_offset: i64,
+    now_ms: i64,
+    expiration_ms: i64,
+) -> StorageResult<()> {
+    // Without producers before, there are none after: nothing to read.
+    let none_before = producers.is_empty() && producers.end_offset() >= end_offset;
+    snapshots.delete_where(|offset| offset > end_offset || offset <= log_start)?;
+    *producers = match none_before {
+        true => ProducerStates::new(end_offset),
+        false => load_producers(
+            snapshots,
+            segments,
+            log_start,
+            end_offset,
+            now_ms,
+            expiration_ms,
+        )?,
+    };
+    producers.set_end_offset(end_offset);
+    snapshots.take(producers, log_start, true)?;
+    Ok(())
+}
+
+/// The newest snapshot not above `end_offset`, brought forward by reading the records behind it.
+fn load_producers(
+    snapshots: &mut Snapshots,
+    segments: &[Arc<Segment>],
+    log_start: i64,
+    end_offset: i64,
+    now_ms: i64,
+    expiration_ms: i64,
+) -> StorageResult<ProducerStates> {
+    let snapshot = snapshots.load(log_start, end_offset, now_ms, expiration_ms)?;
+    let mut states = snapshot.unwrap_or_else(|| ProducerStates::new(log_start));
+    if states.end_offset() >= end_offset {
+        return Ok(states);
+    }
+    let from = states.end_offset();
+    for (index, segment) in segments.iter().enumerate() {
+        let next = segments
+            .get(index + 1)
+            .map_or(i64::MAX, |next| next.base_offset());
+        if next <= from || segment.base_offset() >= end_offset {
+            continue;
+        }
+        let start = segment.position_of(from)?;
+        let size = segment.size();
+        let mut scanner = Scanner::with_chunk(segment.file(), start, size, RECOVERY_CHUNK);
+        while let Some(entry) = scanner
+            .next_entry()
+            .map_err(|error| segment.scan_error(error))?
+        {
+            if entry.header.base_offset() >= end_offset {
+                break;
+            }
+            if let EntryHeader::V2(header) = entry.header
+                && header.has_producer_id()
+            {
+                let bytes = scanner
+                    .bytes_of(&entry)
+                    .map_err(|error| segment.scan_error(error.into()))?;
+                apply_batch(&mut states, &header, bytes);
+            }
+        }
+    }
+    states.set_end_offset(end_offset);
+    Ok(states)
+}
+
+/// Brings one batch into the producers' state. Answers the transactions it ended.
+fn apply_batch(
+    states: &mut ProducerStates,
+    header: &BatchHeader,
+    bytes: &[u8],
+) -> Vec<(crate::log::producer_state::CompletedTxn, i64)> {
+    let marker = match header.is_control() {
+        true => read_marker(bytes).ok().flatten(),
+        false => None,
+    };
+    let batch = ProducerBatch {
+        header: *header,
+        marker,
+    };
+    match states.check([batch], AppendOrigin::Replication) {
+        Ok(changes) => states.apply(changes, header.next_offset()),
+        Err(error) => {
+            tracing::warn!(%error, offset = header.base_offset, "ignoring a producer's batch");
+            Vec::new()
+        }
+    }
+}
+
+/// As [`apply_batch`] during recovery, with the transaction index.
+fn note_producers(
+    segment: &Segment,
+    producers: &mut ProducerStates,
+    entry: &Located,
+    bytes: &[u8],
+) -> StorageResult<()> {
+    let EntryHeader::V2(header) = &entry.header else {
+        return Ok(());
+    };
+    if header.has_producer_id() {
+        for (txn, last_stable_offset) in apply_batch(producers, header, bytes) {
+            if txn.aborted {
+                segment.txn_index().append(AbortedTxn {
+                    producer_id: txn.producer_id,
+                    first_offset: txn.first_offset,
+                    last_offset: txn.last_offset,
+                    last_stable_offset,
+                })?;
+            }
+        }
+    }
+    producers.set_end_offset(header.next_offset());
+    Ok(())
+}

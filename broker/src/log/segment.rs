@@ -1,0 +1,645 @@
+//! Shell: one segment: a `.log` file, its indexes, appends to its end and lookups in it (`LogSegment.java`).
+
+use std::collections::VecDeque;
+use std::fs::{self, File, OpenOptions};
+use std::io::IoSlice;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::UNIX_EPOCH;
+
+use parking_lot::Mutex;
+
+use crate::log::config::LogConfig;
+use crate::log::error::{IoContext, StorageError, StorageResult};
+use crate::log::names::{INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX};
+use crate::log::offset_index::OffsetIndex;
+use crate::log::partition_dir::PartitionDir;
+use crate::log::scan::{Located, ScanError, Scanner};
+use crate::log::time_index::{TimeIndex, TimestampOffset};
+use crate::log::txn_index::TxnIndex;
+
+/// Appends whose position is remembered, so that consumers at the end of a log cost no lookup.
+const RECENT_APPENDS: usize = 64;
+
+/// Suffixes of the files that a segment may have.
+pub const SEGMENT_SUFFIXES: [&str; 4] = [
+    LOG_SUFFIX,
+    INDEX_SUFFIX,
+    TIME_INDEX_SUFFIX,
+    TXN_INDEX_SUFFIX,
+];
+
+/// One segment of a partition log.
+#[derive(Debug)]
+pub struct Segment {
+    base_offset: i64,
+    dir: Arc<PartitionDir>,
+    log: Arc<File>,
+    size: AtomicU64,
+    offset_index: OffsetIndex,
+    time_index: TimeIndex,
+    txn_index: TxnIndex,
+    state: Mutex<SegmentState>,
+}
+
+/// What changes with appends; held for microseconds, never while another lock of the log is waited for.
+#[derive(Debug)]
+struct SegmentState {
+    /// Largest timestamp and its batch; `None` until the time index is looked at.
+    max_timestamp: Option<TimestampOffset>,
+    /// Largest timestamp of the first append, from which `segment.ms` counts; `None` until it is looked at.
+    first_timestamp: Option<i64>,
+    created_ms: i64,
+    bytes_since_index_entry: u64,
+    roll_jitter_ms: i64,
+    /// Offset after the last record; known for the segment that is appended to.
+    next_offset: i64,
+    recent: VecDeque<RecentAppend>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct RecentAppend {
+    base_offset: i64,
+    last_offset: i64,
+    position: u64,
+    end: u64,
+}
+
+/// What is appended to a segment in one write.
+#[derive(Debug, Clone, Copy)]
+pub struct SegmentAppend {
+    /// Offset of the first record.
+    pub base_offset: i64,
+    /// Offset of the last record.
+    pub last_offset: i64,
+    /// Largest timestamp in milliseconds, -1 for none.
+    pub max_timestamp: i64,
+    /// Last offset of the batch that has it.
+    pub offset_of_max_timestamp: i64,
+    /// True if it is exactly one batch, whose position may be remembered.
+    pub single_batch: bool,
+}
+
+/// A range of whole batches in a segment's file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileRange {
+    /// Position in bytes.
+    pub position: u64,
+    /// Bytes.
+    pub len: u32,
+}
+
+impl Segment {
+    /// Opens the segment at `base_offset`, making its file if it is not there. Indexes are opened when used.
+    ///
+    /// # Errors
+    /// [`StorageError`] if a file cannot be opened.
+    pub fn open(
+        dir: &Arc<PartitionDir>,
+        base_offset: i64,
+        now_ms: i64,
+        roll_jitter_ms: i64,
+    ) -> StorageResult<Self> {
+        let path = dir.file(base_offset, LOG_SUFFIX);
+        let log = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .context("open", &path)?;
+        let size = log.metadata().context("inspect", &path)?.len();
+        if size > i32::MAX as u64 {
+            return Err(StorageError::corrupt(&path, "longer than 2147483647 bytes"));
+        }
+        Ok(Segment {
+            base_offset,
+            dir: Arc::clone(dir),
+            log: Arc::new(log),
+            size: AtomicU64::new(size),
+            offset_index: OffsetIndex::open(dir, base_offset)?,
+            time_index: TimeIndex::open(dir, base_offset)?,
+            txn_index: TxnIndex::new(dir, base_offset),
+            state: Mutex::new(SegmentState {
+                max_timestamp: None,
+                first_timestamp: None,
+                created_ms: now_ms,
+                bytes_since_index_entry: 0,
+                roll_jitter_ms,
+                next_offset: base_offset,
+                recent: VecDeque::new(),
+            }),
+        })
+    }
+
+    /// Makes the segment ready for appends from `next_offset` on: full-size indexes and, with `preallocate`, a
+    /// full-size file.
+    ///
+    /// # Errors
+    /// [`StorageError`] if a file cannot be extended.
+    pub fn activate(&self, config: &LogConfig, next_offset: i64) -> StorageResult<()> {
+        self.state.lock().next_offset = next_offset;
+        self.offset_index
+            .file()
+            .preallocate(config.segment_index_bytes)?;
+        self.time_index
+            .file()
+            .preallocate(config.segment_index_bytes)?;
+        if config.preallocate && self.size() < u64::from(config.segment_bytes) {
+            self.set_file_len(u64::from(config.segment_bytes))?;
+        }
+        Ok(())
+    }
+
+    /// Ends appends: writes the last time index entry and cuts all files to their contents.
+    ///
+    /// # Errors
+    /// [`StorageError`] if a file cannot be written or cut.
+    pub fn deactivate(&self) -> StorageResult<()> {
+        let max = self.max_timestamp()?;
+        self.time_index.append_if_newer(max)?;
+        self.offset_index.file().trim()?;
+        self.time_index.file().trim()?;
+        self.set_file_len(self.size())?;
+        let mut state = self.state.lock();
+        state.recent = VecDeque::new();
+        Ok(())
+    }
+
+    /// Offset from which the segment starts.
+    pub fn base_offset(&self) -> i64 {
+        self.base_offset
+    }
+
+    /// Bytes of records.
+    pub fn size(&self) -> u64 {
+        self.size.load(Ordering::Acquire)
+    }
+
+    /// The `.log` file.
+    pub fn file(&self) -> &Arc<File> {
+        &self.log
+    }
+
+    /// The `.index` file.
+    pub fn offset_index(&self) -> &OffsetIndex {
+        &self.offset_index
+    }
+
+    /// The `.timeindex` file.
+    pub fn time_index(&self) -> &TimeIndex {
+        &self.time_index
+    }
+
+    /// The `.txnindex` file.
+    pub fn txn_index(&self) -> &TxnIndex {
+        &self.txn_index
+    }
+
+    /// Largest timestamp so far and the last offset of its batch; -1 at the base offset if there is none.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the time index cannot be read.
+    pub fn max_timestamp(&self) -> StorageResult<TimestampOffset> {
+        let mut state = self.state.lock();
+        self.max_timestamp_locked(&mut state)
+    }
+
+    fn max_timestamp_locked(&self, state: &mut SegmentState) -> StorageResult<TimestampOffset> {
+        match state.max_timestamp {
+            Some(max) => Ok(max),
+            None => {
+                let max = self.time_index.last()?;
+                state.max_timestamp = Some(max);
+                Ok(max)
+            }
+        }
+    }
+
+    /// Largest timestamp in milliseconds; the file's modification time if no record has one.
+    ///
+    /// # Errors
+    /// [`StorageError`] if index or file cannot be read.
+    pub fn largest_timestamp_ms(&self) -> StorageResult<i64> {
+        let max = self.max_timestamp()?.timestamp;
+        if max >= 0 {
+            Ok(max)
+        } else {
+            self.modified_ms()
+        }
+    }
+
+    /// When the file was last written, in milliseconds since the epoch.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the file cannot be inspected.
+    pub fn modified_ms(&self) -> StorageResult<i64> {
+        let modified = self.log.metadata().and_then(|metadata| metadata.modified());
+        let modified = modified.context("inspect", &self.dir.file(self.base_offset, LOG_SUFFIX))?;
+        let since = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok(since.as_millis() as i64)
+    }
+
+    /// True if an append of this kind belongs into a new segment.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the first batch's header cannot be read.
+    pub fn should_roll(
+        &self,
+        config: &LogConfig,
+        append_bytes: usize,
+        append: &SegmentAppend,
+        now_ms: i64,
+    ) -> StorageResult<bool> {
+        let size = self.size();
+        if size + append_bytes as u64 > u64::from(config.segment_bytes)
+            || self.offset_index.is_full()
+            || self.time_index.is_full()
+            || !self.can_hold(append.last_offset)
+        {
+            return Ok(true);
+        }
+        if size == 0 {
+            return Ok(false);
+        }
+        let mut state = self.state.lock();
+        if state.first_timestamp.is_none() {
+            let first = Scanner::new(&self.log, 0, size).next_entry();
+            let first = first.map_err(|error| self.scan_error(error))?;
+            state.first_timestamp = first.map(|entry| entry.header.max_timestamp());
+        }
+        let waited = match state.first_timestamp {
+            Some(first) if first >= 0 => append.max_timestamp.saturating_sub(first),
+            _ => now_ms.saturating_sub(state.created_ms),
+        };
+        Ok(waited > config.max_segment_ms().saturating_sub(state.roll_jitter_ms))
+    }
+
+    /// True if an offset's distance from the base offset fits the indexes.
+    pub fn can_hold(&self, offset: i64) -> bool {
+        offset
+            .checked_sub(self.base_offset)
+            .is_some_and(|relative| (0..=i64::from(i32::MAX)).contains(&relative))
+    }
+
+    /// Writes `parts` behind what is there, in one system call, then the index entry that is due.
+    /// Only one thread may append at a time. Readers see nothing until the write is complete.
+    ///
+    /// # Errors
+    /// [`StorageError`] if a write fails; the segment's size is as before then.
+    pub fn append(
+        &self,
+        parts: &[&[u8]],
+        append: &SegmentAppend,
+        index_interval_bytes: u32,
+    ) -> StorageResult<()> {
+        let position = self.size();
+        let bytes = self.write_all(parts, position)?;
+        let end = position + bytes;
+        let mut state = self.state.lock();
+        if position == 0 {
+            state.first_timestamp = Some(append.max_timestamp);
+        }
+        if append.max_timestamp > self.max_timestamp_locked(&mut state)?.timestamp {
+            state.max_timestamp = Some(TimestampOffset {
+                timestamp: append.max_timestamp,
+                offset: append.offset_of_max_timestamp,
+            });
+        }
+        if state.bytes_since_index_entry > u64::from(index_interval_bytes) {
+            self.offset_index
+                .append(append.last_offset, position as u32)?;
+            let max = self.max_timestamp_locked(&mut state)?;
+            self.time_index.append_if_newer(max)?;
+            state.bytes_since_index_entry = 0;
+        }
+        state.bytes_since_index_entry += bytes;
+        state.next_offset = append.last_offset + 1;
+        if append.single_batch {
+            if state.recent.len() == RECENT_APPENDS {
+                state.recent.pop_front();
+            }
+            state.recent.push_back(RecentAppend {
+                base_offset: append.base_offset,
+                last_offset: append.last_offset,
+                position,
+                end,
+            });
+        } else {
+            state.recent.clear();
+        }
+        self.size.store(end, Ordering::Release);
+        Ok(())
+    }
+
+    fn write_all(&self, parts: &[&[u8]], position: u64) -> StorageResult<u64> {
+        let total: usize = parts.iter().map(|part| part.len()).sum();
+        let path = || self.dir.file(self.base_offset, LOG_SUFFIX);
+        let slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+        let mut written = loop {
+            match rustix::io::pwritev(&*self.log, &slices, position) {
+                Err(rustix::io::Errno::INTR) => {}
+                other => break other.context("write", &path())?,
+            }
+        };
+        // A short write is rare (a full disk, a signal); finish it part by part.
+        let mut start = 0;
+        for part in parts {
+            let end = start + part.len();
+            if written < end {
+                let rest = &part[written - start..];
+                self.log
+                    .write_all_at(rest, position + written as u64)
+                    .context("write", &path())?;
+                written = end;
+            }
+            start = end;
+        }
+        Ok(total as u64)
+    }
+
+    /// Finds the first batch that ends at or above `offset`.
+    ///
+    /// # Errors
+    /// [`StorageError`] if log or index cannot be read.
+    pub fn find(&self, offset: i64) -> StorageResult<Option<FileRange>> {
+        let size = self.size();
+        if let Some(range) = self.find_recent(offset) {
+            return Ok(Some(range));
+        }
+        let start = u64::from(self.offset_index.lookup(offset)?.position);
+        let start = if start > size { 0 } else { start };
+        let mut scanner = Scanner::new(&self.log, start, size);
+        loop {
+            match scanner
+                .next_entry()
+                .map_err(|error| self.scan_error(error))?
+            {
+                None => return Ok(None),
+                Some(entry) if entry.header.last_offset() >= offset => {
+                    return Ok(Some(FileRange {
+                        position: entry.position,
+                        len: entry.header.size() as u32,
+                    }));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    fn find_recent(&self, offset: i64) -> Option<FileRange> {
+        let state = self.state.lock();
+        if state.recent.front()?.base_offset > offset {
+            return None;
+        }
+        let index = state
+            .recent
+            .partition_point(|append| append.last_offset < offset);
+        let found = state.recent.get(index)?;
+        Some(FileRange {
+            position: found.position,
+            len: (found.end - found.position) as u32,
+        })
+    }
+
+    /// Finds whole batches from the one that holds `offset` on, up to position `limit` and `max_bytes`.
+    /// With `at_least_one`, the first batch is answered even if it is longer. `None` if nothing at or above `offset` is here.
+    ///
+    /// # Errors
+    /// [`StorageError`] if log or index cannot be read.
+    pub fn read(
+        &self,
+        offset: i64,
+        max_bytes: usize,
+        limit: u64,
+        at_least_one: bool,
+    ) -> StorageResult<Option<FileRange>> {
+        let Some(first) = self.find(offset)? else {
+            return Ok(None);
+        };
+        let available = limit.min(self.size()).saturating_sub(first.position);
+        let empty = FileRange {
+            position: first.position,
+            len: 0,
+        };
+        if u64::from(first.len) > available {
+            return Ok(Some(empty));
+        }
+        if available <= max_bytes as u64 {
+            return Ok(Some(FileRange {
+                len: available as u32,
+                ..first
+            }));
+        }
+        if first.len as usize >= max_bytes {
+            let fits = at_least_one || first.len as usize == max_bytes;
+            return Ok(Some(if fits { first } else { empty }));
+        }
+        // More is there than may be sent: find where the last batch that fits ends.
+        let target = first.position + max_bytes as u64;
+        let first_end = first.position + u64::from(first.len);
+        let indexed = u64::from(self.offset_index.lookup_position(target as u32)?.position);
+        let mut end = if indexed > target {
+            first_end
+        } else {
+            indexed.max(first_end)
+        };
+        let mut scanner = Scanner::new(&self.log, end, first.position + available);
+        while let Some(entry) = scanner
+            .next_entry()
+            .map_err(|error| self.scan_error(error))?
+        {
+            if entry.end() > target {
+                break;
+            }
+            end = entry.end();
+        }
+        Ok(Some(FileRange {
+            len: (end - first.position) as u32,
+            ..first
+        }))
+    }
+
+    /// Position up to which a reader that may see offsets below `upper_bound` may read this, the segment of appends.
+    ///
+    /// # Errors
+    /// [`StorageError`] if log or index cannot be read.
+    pub fn limit_for(&self, upper_bound: i64) -> StorageResult<u64> {
+        {
+            let state = self.state.lock();
+            if upper_bound >= state.next_offset {
+                return Ok(self.size());
+            }
+        }
+        self.position_of(upper_bound)
+    }
+
+    /// Position at which the batch that holds `offset` starts; the end if all are below.
+    ///
+    /// # Errors
+    /// [`StorageError`] if log or index cannot be read.
+    pub fn position_of(&self, offset: i64) -> StorageResult<u64> {
+        let size = self.size();
+        Ok(self.find(offset)?.map_or(size, |range| range.position))
+    }
+
+    /// Offset after the last record, found from the last index entry on.
+    ///
+    /// # Errors
+    /// [`StorageError`] if log or index cannot be read.
+    pub fn next_offset(&self) -> StorageResult<i64> {
+        let size = self.size();
+        let start = u64::from(self.offset_index.last()?.position);
+        let start = if start > size { 0 } else { start };
+        let mut scanner = Scanner::new(&self.log, start, size);
+        let mut next = self.base_offset;
+        while let Some(entry) = scanner
+            .next_entry()
+            .map_err(|error| self.scan_error(error))?
+        {
+            next = entry.header.last_offset() + 1;
+        }
+        Ok(next)
+    }
+
+    /// Walks the batches from the one that may first have a timestamp at or above `timestamp`, at or after `from`.
+    /// Answers the first whose largest timestamp is at least `timestamp`, with its bytes.
+    ///
+    /// # Errors
+    /// [`StorageError`] if a file cannot be read.
+    pub fn find_timestamp(
+        &self,
+        timestamp: i64,
+        from: i64,
+        mut visit: impl FnMut(&Located, &[u8]) -> bool,
+    ) -> StorageResult<()> {
+        let size = self.size();
+        let indexed = self.time_index.lookup(timestamp)?;
+        let start = u64::from(self.offset_index.lookup(indexed.offset.max(from))?.position);
+        let start = if start > size { 0 } else { start };
+        let mut scanner = Scanner::new(&self.log, start, size);
+        while let Some(entry) = scanner
+            .next_entry()
+            .map_err(|error| self.scan_error(error))?
+        {
+            if entry.header.max_timestamp() < timestamp {
+                continue;
+            }
+            let bytes = scanner
+                .bytes_of(&entry)
+                .context("read", &self.dir.file(self.base_offset, LOG_SUFFIX))?;
+            if visit(&entry, bytes) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops everything from the batch that holds `offset` on. Answers the bytes dropped.
+    ///
+    /// # Errors
+    /// [`StorageError`] if a file cannot be read or cut.
+    pub fn truncate_to(&self, offset: i64, now_ms: i64) -> StorageResult<u64> {
+        let position = self.position_of(offset)?;
+        let dropped = self.size() - position;
+        self.offset_index.truncate_to(offset)?;
+        self.time_index.truncate_to(offset)?;
+        self.txn_index.truncate_to(offset)?;
+        self.size.store(position, Ordering::Release);
+        self.set_file_len(position)?;
+        let mut max = self.time_index.last()?;
+        let start = u64::from(self.offset_index.lookup(max.offset)?.position);
+        let mut scanner = Scanner::new(&self.log, start.min(position), position);
+        while let Some(entry) = scanner
+            .next_entry()
+            .map_err(|error| self.scan_error(error))?
+        {
+            let timestamp = entry.header.max_timestamp();
+            if timestamp > max.timestamp {
+                max = TimestampOffset {
+                    timestamp,
+                    offset: entry.header.last_offset(),
+                };
+            }
+        }
+        let mut state = self.state.lock();
+        state.max_timestamp = Some(max);
+        state.recent.clear();
+        state.bytes_since_index_entry = 0;
+        state.next_offset = offset;
+        if position == 0 {
+            state.first_timestamp = None;
+            state.created_ms = now_ms;
+        }
+        Ok(dropped)
+    }
+
+    /// Sets size and largest timestamp as recovery found them, and cuts the file.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the file cannot be cut.
+    pub fn recovered(&self, size: u64, max: TimestampOffset) -> StorageResult<()> {
+        self.size.store(size, Ordering::Release);
+        self.set_file_len(size)?;
+        let mut state = self.state.lock();
+        state.max_timestamp = Some(max);
+        state.first_timestamp = None;
+        state.recent.clear();
+        Ok(())
+    }
+
+    /// Waits until all of the segment's files are on disk.
+    ///
+    /// # Errors
+    /// [`StorageError`] if syncing fails.
+    pub fn sync(&self) -> StorageResult<()> {
+        self.log
+            .sync_data()
+            .context("sync", &self.dir.file(self.base_offset, LOG_SUFFIX))?;
+        self.offset_index.file().sync()?;
+        self.time_index.file().sync()?;
+        self.txn_index.sync()
+    }
+
+    /// Adds a suffix to the names of the segment's files.
+    ///
+    /// # Errors
+    /// [`StorageError`] if a file that is there cannot be renamed.
+    pub fn rename_files(&self, suffix: &str) -> StorageResult<()> {
+        for kind in SEGMENT_SUFFIXES {
+            let from = self.dir.file(self.base_offset, kind);
+            let to = self.dir.file(self.base_offset, &format!("{kind}{suffix}"));
+            match fs::rename(&from, &to).context("rename", &from) {
+                Err(error) if error.is_not_found() => {}
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Turns a scanning failure into a storage error with the file's path.
+    pub fn scan_error(&self, error: ScanError) -> StorageError {
+        let path = self.dir.file(self.base_offset, LOG_SUFFIX);
+        match error {
+            ScanError::Io(source) => StorageError::Io {
+                action: "read",
+                path,
+                source,
+            },
+            ScanError::Corrupt { .. } => StorageError::Corrupt {
+                path,
+                reason: error.to_string(),
+            },
+        }
+    }
+
+    fn set_file_len(&self, bytes: u64) -> StorageResult<()> {
+        let path = self.dir.file(self.base_offset, LOG_SUFFIX);
+        let now = self.log.metadata().context("inspect", &path)?.len();
+        if now == bytes {
+            return Ok(());
+        }
+        self.log.set_len(bytes).context("resize", &path)
+    }
+}
