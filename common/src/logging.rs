@@ -75,7 +75,7 @@ fn write_timestamp(writer: &mut impl fmt::Write, epoch_ms: i64) -> fmt::Result {
 }
 
 /// The civil date of a day number since 1970-01-01 (proleptic Gregorian calendar, years from March).
-fn civil_from_days(days: i64) -> (i64, i64, i64) {
+pub fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);

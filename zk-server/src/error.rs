@@ -1,1 +1,51 @@
-//! error
+//! Pure: why the server does not run, and the exit code that says so (ExitCode.java).
+
+use std::net::SocketAddr;
+
+use common::config::ConfigError;
+
+use crate::storage::error::StorageError;
+
+/// Why the server did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The configuration cannot be used.
+    #[error("Invalid config, exiting abnormally: {0}")]
+    Config(#[from] ConfigError),
+    /// The data directory cannot be used.
+    #[error("Unable to access datadir, exiting abnormally: {0}")]
+    Storage(#[from] StorageError),
+    /// The port cannot be had.
+    #[error("cannot listen on {address}: {source}{hint}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// The system's reason.
+        source: std::io::Error,
+        /// What to do about it.
+        hint: &'static str,
+    },
+    /// The runtime cannot be set up.
+    #[error("cannot start: {0}")]
+    Runtime(std::io::Error),
+    /// The log cannot be written any more.
+    #[error("the transaction log cannot be written, exiting abnormally: {0}")]
+    Log(StorageError),
+}
+
+impl ServerError {
+    /// ZooKeeper's exit code.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) => 2,
+            Self::Storage(error) => match error {
+                StorageError::Missing { .. }
+                | StorageError::Io { .. }
+                | StorageError::WrongDirectory { .. } => 3,
+                _ => 1,
+            },
+            Self::Log(_) => 10,
+            Self::Bind { .. } | Self::Runtime(_) => 1,
+        }
+    }
+}

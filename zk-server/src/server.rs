@@ -1,1 +1,309 @@
-//! server
+//! Shell: puts the parts together, runs them, and stops them in order.
+
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use common::shutdown::Shutdown;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::LocalSet;
+
+use crate::config::ServerConfig;
+use crate::error::ServerError;
+use crate::net::connection::Server;
+use crate::net::four_letter::Operator;
+use crate::net::listener;
+use crate::pipeline::clock::Clock;
+use crate::pipeline::commit::Commit;
+use crate::pipeline::run::{Pipeline, PipelineOptions};
+use crate::pipeline::snapshots::{SnapshotEvent, Snapshots};
+use crate::pipeline::standalone::Standalone;
+use crate::state::sessions;
+use crate::storage::files::Directories;
+use crate::storage::log_writer::{LogWriter, Written};
+use crate::storage::purge;
+use crate::storage::recovery::{self, Recovered, RecoveryOptions};
+
+/// The id in a standalone server's session ids.
+const SERVER_ID: u8 = 1;
+
+/// How long a stopping server waits for its last batch.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
+
+/// What other threads tell the loop.
+enum FromThreads {
+    Log(Written),
+    Snapshot(SnapshotEvent),
+}
+
+/// Runs a standalone server until a signal stops it.
+pub fn run(config: ServerConfig) -> Result<(), ServerError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(ServerError::Runtime)?;
+    LocalSet::new().block_on(&runtime, start(config))
+}
+
+async fn start(config: ServerConfig) -> Result<(), ServerError> {
+    let mut shutdown = Shutdown::install().map_err(ServerError::Runtime)?;
+    let clock = Clock::default();
+    // The port comes first: two servers must not work in one data directory.
+    let listener = bind(&config)?;
+    let port = listener
+        .local_addr()
+        .map_or(config.listen.port(), |address| address.port());
+    let (tell, mut told) = unbounded_channel();
+    let (pipeline, mut snapshots, directories) = open(&config, clock, &tell)?;
+    let work = pipeline.work.clone();
+    let server = Rc::new(Server {
+        pipeline: RefCell::new(pipeline),
+        operator: operator(&config, &directories, port),
+        max_frame_bytes: config.max_frame_bytes,
+        sessionless_timeout: config.sessionless_timeout,
+        tcp_keep_alive: config.tcp_keep_alive,
+    });
+    if config.purge_interval_hours > 0 {
+        start_purging(&config, directories);
+    }
+    tracing::info!(
+        "zk-server {} listening on {}",
+        env!("CARGO_PKG_VERSION"),
+        java_address(&config, port)
+    );
+    let accepting = tokio::task::spawn_local(listener::accept(server.clone(), listener));
+    tokio::task::spawn_local(expire(server.clone(), i64::from(config.tick_ms)));
+    tokio::task::spawn_local(clean_containers(server.clone(), config.clone()));
+
+    let result = loop {
+        tokio::select! {
+            biased;
+            signal = shutdown.requested() => {
+                tracing::info!("{signal} received, shutting down");
+                break Ok(());
+            }
+            Some(event) = told.recv() => {
+                if let Err(error) = on_event(&server, &mut snapshots, event) {
+                    break Err(error);
+                }
+            }
+            () = work.notified() => {}
+        }
+        turn(&server, &mut snapshots);
+    };
+    accepting.abort();
+    if result.is_ok() {
+        let _ = tokio::time::timeout(STOP_WITHIN, drain(&server, &mut snapshots, &mut told)).await;
+        tracing::info!("Exiting normally");
+    }
+    result
+}
+
+fn bind(config: &ServerConfig) -> Result<TcpListener, ServerError> {
+    listener::bind(config.listen, config.backlog).map_err(|source| ServerError::Bind {
+        address: config.listen,
+        hint: match source.kind() {
+            io::ErrorKind::AddrInUse => "; another server runs there: stop it or change clientPort",
+            io::ErrorKind::PermissionDenied => "; ports below 1024 need privileges",
+            io::ErrorKind::AddrNotAvailable => "; this machine does not have clientPortAddress",
+            _ => "",
+        },
+        source,
+    })
+}
+
+/// The address in Java's form, which ZooKeeper users look for: host, slash, address.
+fn java_address(config: &ServerConfig, port: u16) -> String {
+    let ip = config.listen.ip();
+    if ip.is_unspecified() {
+        return format!("0.0.0.0/0.0.0.0:{port}");
+    }
+    format!("/{}", std::net::SocketAddr::new(ip, port))
+}
+
+type Opened = (Pipeline<Standalone>, Snapshots, Directories);
+
+/// Recovers what is on disk and starts the log.
+fn open(
+    config: &ServerConfig,
+    clock: Clock,
+    tell: &UnboundedSender<FromThreads>,
+) -> Result<Opened, ServerError> {
+    let directories = Directories::open(
+        &config.data_dir,
+        &config.data_log_dir,
+        config.data_dir_autocreate,
+    )?;
+    let recovery = RecoveryOptions {
+        database: config.database,
+        trust_empty: config.trust_empty,
+        tick_ms: i64::from(config.tick_ms),
+        first_session_id: sessions::first_id(SERVER_ID, clock.wall_ms()),
+        now_ms: clock.mono_ms(),
+    };
+    let Recovered {
+        database,
+        replayed,
+        torn,
+        ..
+    } = recovery::recover(&directories, &recovery)?;
+    if replayed > 0 || torn {
+        // As the real server does it: the next start need not read these logs again.
+        let sessions = database.sessions.committed();
+        recovery::write_whole(
+            &directories,
+            &database.tree,
+            &sessions,
+            database.applied_zxid,
+        )?;
+    }
+    let log_tell = tell.clone();
+    let writer = LogWriter::start(directories.clone(), config.log.clone(), move |written| {
+        // The loop may have ended already.
+        let _ = log_tell.send(FromThreads::Log(written));
+    })?;
+    let seed = clock.wall_ms().unsigned_abs();
+    let snapshot_tell = tell.clone();
+    let snapshots = Snapshots::new(
+        directories.clone(),
+        config.snap_count,
+        config.snap_size_limit_bytes,
+        seed,
+        move || {
+            let tell = snapshot_tell.clone();
+            Box::new(move |event| {
+                let _ = tell.send(FromThreads::Snapshot(event));
+            })
+        },
+    );
+    let options = PipelineOptions {
+        min_session_timeout_ms: config.min_session_timeout_ms,
+        max_session_timeout_ms: config.max_session_timeout_ms,
+        max_client_connections: config.max_client_connections,
+        max_connections: config.max_connections,
+        outstanding_limit: config.outstanding_limit,
+        super_digest: config.super_digest.clone(),
+        digest_auth: config.digest_auth,
+    };
+    let pipeline = Pipeline::new(database, Standalone::new(writer), options, clock);
+    Ok((pipeline, snapshots, directories))
+}
+
+fn operator(config: &ServerConfig, directories: &Directories, port: u16) -> Operator {
+    Operator {
+        whitelist: config.four_letter_words.clone(),
+        directories: directories.clone(),
+        client_port: port,
+        tick_ms: config.tick_ms,
+        max_client_connections: config.max_client_connections,
+        min_session_timeout_ms: config.min_session_timeout_ms,
+        max_session_timeout_ms: config.max_session_timeout_ms,
+        backlog: config.configured_backlog,
+    }
+}
+
+fn on_event(
+    server: &Server<Standalone>,
+    snapshots: &mut Snapshots,
+    event: FromThreads,
+) -> Result<(), ServerError> {
+    let mut pipeline = server.pipeline.borrow_mut();
+    let pipeline = &mut *pipeline;
+    match event {
+        FromThreads::Log(written) => {
+            pipeline.stats.batches += 1;
+            pipeline.commit.written(written).map_err(ServerError::Log)
+        }
+        FromThreads::Snapshot(event) => {
+            if snapshots.on_event(event, &mut pipeline.db) {
+                pipeline.stats.snapshots += 1;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// One turn of the loop: commit, apply, reply, and a part of a snapshot.
+fn turn(server: &Server<Standalone>, snapshots: &mut Snapshots) {
+    let mut pipeline = server.pipeline.borrow_mut();
+    let pipeline = &mut *pipeline;
+    let before = pipeline.db.applied_count;
+    pipeline.turn();
+    let applied = pipeline.db.applied_count - before;
+    if snapshots.count(applied, pipeline.commit.take_logged_bytes()) {
+        pipeline.commit.roll();
+        if let Err(error) = snapshots.start(&mut pipeline.db) {
+            tracing::warn!("the snapshot could not be begun: {error}");
+        }
+    }
+    snapshots.make_part(&mut pipeline.db);
+}
+
+/// Lets what is under way come to its end.
+async fn drain(
+    server: &Server<Standalone>,
+    snapshots: &mut Snapshots,
+    told: &mut UnboundedReceiver<FromThreads>,
+) {
+    turn(server, snapshots);
+    while server.pipeline.borrow().commit.outstanding() > 0
+        && let Some(event) = told.recv().await
+    {
+        if on_event(server, snapshots, event).is_err() {
+            return;
+        }
+        turn(server, snapshots);
+    }
+}
+
+/// Ends sessions at the ends of ticks. If the process did not run for a while, clients get their
+/// turn first: what they have sent meanwhile is still in the sockets.
+async fn expire(server: Rc<Server<Standalone>>, tick_ms: i64) {
+    const GRACE: Duration = Duration::from_millis(100);
+    loop {
+        let clock = server.pipeline.borrow().clock;
+        let deadline_ms = (clock.mono_ms() / tick_ms + 1) * tick_ms;
+        tokio::time::sleep_until(clock.instant(deadline_ms).into()).await;
+        if clock.mono_ms() > deadline_ms + tick_ms / 2 {
+            tokio::time::sleep(GRACE).await;
+        }
+        server.pipeline.borrow_mut().expire_sessions();
+    }
+}
+
+async fn clean_containers(server: Rc<Server<Standalone>>, config: ServerConfig) {
+    let containers = config.containers;
+    let minutes = containers.check_interval.as_secs_f64() / 60.0;
+    let limit = (containers.max_per_minute as f64 * minutes).ceil().max(1.0) as usize;
+    loop {
+        tokio::time::sleep(containers.check_interval).await;
+        server
+            .pipeline
+            .borrow_mut()
+            .delete_containers(containers.max_never_used_ms, limit);
+    }
+}
+
+/// Purges at once and then at intervals, on a thread of its own.
+fn start_purging(config: &ServerConfig, directories: Directories) {
+    let retain = config.snapshots_retained;
+    let interval = Duration::from_secs(config.purge_interval_hours.saturating_mul(3600));
+    let purging = move || {
+        loop {
+            tracing::info!("Purge task started.");
+            match purge::purge(&directories, retain) {
+                Ok(_) => tracing::info!("Purge task completed."),
+                Err(error) => tracing::warn!("the purge failed: {error}"),
+            }
+            std::thread::sleep(interval);
+        }
+    };
+    let thread = std::thread::Builder::new()
+        .name("purge".to_owned())
+        .stack_size(256 << 10);
+    if let Err(error) = thread.spawn(purging) {
+        tracing::warn!("autopurge could not be started: {error}");
+    }
+}

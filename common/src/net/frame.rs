@@ -104,6 +104,27 @@ impl FrameReader {
         Ok(stream.read_buf(&mut self.buffer).await?)
     }
 
+    /// The same over a socket that does not wait: `read` appends what is there to the buffer.
+    pub fn try_fill(
+        &mut self,
+        read: impl FnOnce(&mut BytesMut) -> std::io::Result<usize>,
+    ) -> Result<usize, FrameError> {
+        let missing = match self.announced()? {
+            Some(length) => (LENGTH_BYTES + length).saturating_sub(self.buffer.len()),
+            None => 0,
+        };
+        self.buffer
+            .reserve(missing.clamp(READ_BYTES, TRUSTED_BYTES));
+        Ok(read(&mut self.buffer)?)
+    }
+
+    /// Gives the buffer back if it is empty, so that an idle connection costs no memory.
+    pub fn shrink(&mut self) {
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+        }
+    }
+
     fn announced(&self) -> Result<Option<usize>, FrameError> {
         let Some(bytes) = self.buffer.first_chunk::<LENGTH_BYTES>() else {
             return Ok(None);

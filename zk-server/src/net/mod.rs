@@ -1,1 +1,5 @@
-//! net/mod
+//! Sockets: clients and operators.
+
+pub mod connection;
+pub mod four_letter;
+pub mod listener;

@@ -1,1 +1,10 @@
-//! pipeline/mod
+//! From a request to its reply: decide, make durable, apply, answer.
+
+pub mod clients;
+pub mod clock;
+pub mod commit;
+pub mod containers;
+pub mod reply;
+pub mod run;
+pub mod snapshots;
+pub mod standalone;

@@ -1,0 +1,686 @@
+//! Shell: the one place where the state is: takes frames, answers reads, passes writes on,
+//! applies what is durable, and routes replies and events.
+//!
+//! Everything here runs on one thread and none of it waits. A client's requests are answered in
+//! its order: a read that comes after a write of the same client waits for that write; reads of
+//! others are answered at once, from what has been applied.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use common::zk::code::{ErrorCode, OpCode};
+use common::zk::connect::ConnectRequest;
+use common::zk::data::{Id, perms};
+use common::zk::jute::Reader as JuteReader;
+use common::zk::request::{AuthPacket, Request, RequestHeader, XID_PING};
+use tokio::sync::Notify;
+
+use crate::auth::digest;
+use crate::metrics::ServerStats;
+use crate::pipeline::clients::{Clients, Link, Phase, Queued, UNSENT_LIMIT_BYTES};
+use crate::pipeline::clock::Clock;
+use crate::pipeline::commit::{Commit, Committed, Ticket};
+use crate::pipeline::containers;
+use crate::pipeline::reply;
+use crate::state::apply::{Outcome, apply};
+use crate::state::database::{Database, Event};
+use crate::state::permission;
+use crate::state::read::{Reader, read};
+use crate::state::request::{Write, WriteBody};
+use crate::state::sessions;
+use crate::state::watches::ConnectionId;
+
+/// Limits and settings of the run loop.
+#[derive(Clone, Debug)]
+pub struct PipelineOptions {
+    /// Shortest session timeout granted, in milliseconds.
+    pub min_session_timeout_ms: i32,
+    /// Longest session timeout granted, in milliseconds.
+    pub max_session_timeout_ms: i32,
+    /// Connections from one address; 0 is no limit.
+    pub max_client_connections: usize,
+    /// Connections at all; 0 is no limit.
+    pub max_connections: usize,
+    /// Requests in process beyond which a client with requests in process is not read.
+    pub outstanding_limit: usize,
+    /// `user:digest` of the super user.
+    pub super_digest: Option<String>,
+    /// Whether the scheme `digest` authenticates.
+    pub digest_auth: bool,
+}
+
+/// The state, the clients, and what makes writes durable.
+#[derive(Debug)]
+pub struct Pipeline<C> {
+    /// Tree, sessions, watches.
+    pub db: Database,
+    /// What makes writes durable.
+    pub commit: C,
+    /// The connections.
+    pub clients: Clients,
+    /// Counters.
+    pub stats: ServerStats,
+    /// The clocks.
+    pub clock: Clock,
+    /// Woken when there is something to flush.
+    pub work: Rc<Notify>,
+    options: PipelineOptions,
+    events: Vec<Event>,
+    throttled: Vec<ConnectionId>,
+}
+
+impl<C: Commit> Pipeline<C> {
+    /// A pipeline without clients.
+    pub fn new(db: Database, commit: C, options: PipelineOptions, clock: Clock) -> Self {
+        Self {
+            db,
+            commit,
+            clients: Clients::default(),
+            stats: ServerStats::default(),
+            clock,
+            work: Rc::new(Notify::new()),
+            options,
+            events: Vec::new(),
+            throttled: Vec::new(),
+        }
+    }
+
+    /// Takes a connection in, or says why not.
+    pub fn accept(&mut self, link: Rc<Link>, peer: SocketAddr) -> Result<ConnectionId, String> {
+        let (max, max_each) = (
+            self.options.max_connections,
+            self.options.max_client_connections,
+        );
+        let refusal = if max > 0 && self.clients.len() >= max {
+            Some(format!("Too many connections max allowed is {max}"))
+        } else if max_each > 0 && self.clients.count_from(peer.ip()) >= max_each {
+            Some(format!(
+                "Too many connections from {} - max is {max_each}",
+                peer.ip()
+            ))
+        } else {
+            None
+        };
+        if let Some(refusal) = refusal {
+            self.stats.connections_rejected += 1;
+            return Err(refusal);
+        }
+        Ok(self.clients.add(link, peer, self.clock.wall_ms()))
+    }
+
+    /// A connection has ended: its watches go, its session stays.
+    pub fn disconnected(&mut self, id: ConnectionId) {
+        let Some(client) = self.clients.remove(id) else {
+            return;
+        };
+        self.db.watches.remove_connection(id);
+        self.stats.connections_dropped += 1;
+        let session = client.session;
+        if self
+            .db
+            .sessions
+            .get(session)
+            .is_some_and(|s| s.connection == Some(id))
+        {
+            self.db.sessions.set_connection(session, None);
+        }
+    }
+
+    /// Counts a packet that came.
+    pub fn count_received(&mut self, id: ConnectionId) {
+        self.stats.packets_received += 1;
+        if let Some(client) = self.clients.get_mut(id) {
+            client.stats.received += 1;
+        }
+    }
+
+    /// Handles one frame of a client. An error text is the reason to end the connection.
+    pub fn frame(&mut self, id: ConnectionId, frame: Bytes) -> Result<(), String> {
+        self.count_received(id);
+        match self.clients.get(id).map(|client| client.phase) {
+            Some(Phase::New) => self.connect(id, frame),
+            Some(Phase::Open) => self.request(id, frame),
+            _ => Ok(()),
+        }
+    }
+
+    fn connect(&mut self, id: ConnectionId, frame: Bytes) -> Result<(), String> {
+        let request: ConnectRequest = JuteReader::new(frame)
+            .read()
+            .map_err(|e| format!("no connect request: {e}"))?;
+        if request.last_zxid_seen > self.db.applied_zxid {
+            return Err(format!(
+                "Refusing session request as the client has seen zxid 0x{:x} our last zxid is 0x{:x} client must try another server",
+                request.last_zxid_seen, self.db.applied_zxid
+            ));
+        }
+        let now = self.clock.mono_ms();
+        let timeout_ms = request.timeout_ms.clamp(
+            self.options.min_session_timeout_ms,
+            self.options.max_session_timeout_ms,
+        );
+        let Some(client) = self.clients.get_mut(id) else {
+            return Ok(());
+        };
+        client.knows_read_only = request.read_only.is_some();
+        client.timeout_ms = timeout_ms;
+        if request.session_id != 0 {
+            let password = request.password.unwrap_or_default();
+            return self.reconnect(id, request.session_id, &password, timeout_ms, now);
+        }
+        client.phase = Phase::Opening;
+        client.session = self.db.sessions.create(timeout_ms, id, now);
+        client.queue.push_back(Queued::Write);
+        let (session, ids) = (client.session, client.ids.clone());
+        let body = WriteBody::CreateSession(timeout_ms);
+        let op = OpCode::CreateSession;
+        let ticket = Ticket {
+            connection: Some(id),
+            xid: 0,
+            op,
+            received_ms: now,
+        };
+        self.submit(
+            Write {
+                session,
+                cxid: 0,
+                ids,
+                body,
+            },
+            ticket,
+        );
+        Ok(())
+    }
+
+    fn reconnect(
+        &mut self,
+        id: ConnectionId,
+        session: i64,
+        password: &[u8],
+        timeout_ms: i32,
+        now: i64,
+    ) -> Result<(), String> {
+        let valid = password == sessions::password(session)
+            && self.db.sessions.touch(session, timeout_ms, now);
+        if valid {
+            let old = self.db.sessions.get(session).and_then(|s| s.connection);
+            self.db.sessions.set_connection(session, Some(id));
+            if let Some(old) = old.filter(|old| *old != id) {
+                self.cut(old);
+            }
+        } else {
+            tracing::info!("Invalid session 0x{session:x}, probably expired");
+        }
+        let Some(client) = self.clients.to_send(id) else {
+            return Ok(());
+        };
+        let known = client.knows_read_only;
+        client.session = if valid { session } else { 0 };
+        let bytes = reply::put_connect_response(client.session, timeout_ms, known, &mut client.out);
+        client.phase = if valid { Phase::Open } else { Phase::Closing };
+        client.stats.sent += 1;
+        self.stats.replied(bytes);
+        Ok(())
+    }
+
+    /// Ends a connection without sending what waits.
+    fn cut(&mut self, id: ConnectionId) {
+        self.db.watches.remove_connection(id);
+        if let Some(client) = self.clients.to_send(id) {
+            client.phase = Phase::Closing;
+            client.queue.clear();
+            client.out.clear();
+        }
+    }
+
+    fn request(&mut self, id: ConnectionId, frame: Bytes) -> Result<(), String> {
+        let mut reader = JuteReader::new(frame);
+        let header: RequestHeader = reader
+            .read()
+            .map_err(|e| format!("no request header: {e}"))?;
+        let now = self.clock.mono_ms();
+        let Some(client) = self.clients.get(id) else {
+            return Ok(());
+        };
+        let (session, timeout_ms) = (client.session, client.timeout_ms);
+        let op = OpCode::from_code(header.op);
+        match op {
+            Some(OpCode::Auth) => return self.authenticate(id, header.xid, &mut reader),
+            Some(OpCode::Sasl) => {
+                self.send(id, |out| reply::put_no_sasl(header.xid, out));
+                return Ok(());
+            }
+            _ => {}
+        }
+        // What comes after the end of a session is dropped without an answer.
+        if !self.db.sessions.touch(session, timeout_ms, now) {
+            return Ok(());
+        }
+        let Some(op) = op.filter(|op| !matches!(op, OpCode::Notification | OpCode::Error)) else {
+            tracing::warn!("Received packet at server of unknown type {}", header.op);
+            let error = Err(ErrorCode::Unimplemented);
+            self.send(id, |out| reply::put_bare_reply(header.xid, 0, error, out));
+            self.close(id);
+            return Ok(());
+        };
+        let request = Request::decode(op, &mut reader);
+        if op.is_write() {
+            self.write(id, header.xid, op, request, now);
+        } else {
+            self.enqueue_read(id, header.xid, op, request.ok(), now);
+        }
+        self.throttle(id);
+        Ok(())
+    }
+
+    fn write(
+        &mut self,
+        id: ConnectionId,
+        xid: i32,
+        op: OpCode,
+        request: Result<Request, common::zk::jute::JuteError>,
+        now: i64,
+    ) {
+        let Some(client) = self.clients.get_mut(id) else {
+            return;
+        };
+        client.queue.push_back(Queued::Write);
+        let (session, ids) = (client.session, client.ids.clone());
+        let body = match request {
+            Ok(request) => WriteBody::Client(request),
+            Err(error) => WriteBody::Malformed(op, error),
+        };
+        let ticket = Ticket {
+            connection: Some(id),
+            xid,
+            op,
+            received_ms: now,
+        };
+        self.submit(
+            Write {
+                session,
+                cxid: xid,
+                ids,
+                body,
+            },
+            ticket,
+        );
+    }
+
+    fn submit(&mut self, write: Write, ticket: Ticket) {
+        self.commit
+            .submit(&mut self.db, &write, ticket, self.clock.wall_ms());
+        self.work.notify_one();
+    }
+
+    fn enqueue_read(
+        &mut self,
+        id: ConnectionId,
+        xid: i32,
+        op: OpCode,
+        request: Option<Request>,
+        now: i64,
+    ) {
+        let Some(client) = self.clients.get_mut(id) else {
+            return;
+        };
+        if op == OpCode::Sync && self.commit.outstanding() > 0 {
+            // Everything that anybody wrote before is to be seen after it.
+            client.queue.push_back(Queued::Write);
+            let ticket = Ticket {
+                connection: Some(id),
+                xid,
+                op,
+                received_ms: now,
+            };
+            self.commit.barrier(ticket);
+            self.work.notify_one();
+        }
+        if client.queue.is_empty() {
+            self.answer(id, xid, request.as_ref(), now);
+        } else {
+            client.queue.push_back(Queued::Read {
+                xid,
+                request,
+                received_ms: now,
+            });
+        }
+    }
+
+    /// Answers a read from what has been applied.
+    fn answer(&mut self, id: ConnectionId, xid: i32, request: Option<&Request>, received_ms: i64) {
+        let zxid = self.db.applied_zxid;
+        let Some(client) = self.clients.to_send(id) else {
+            return;
+        };
+        let op = request.map_or(OpCode::Error, Request::op);
+        let xid = if op == OpCode::Ping { XID_PING } else { xid };
+        let start = reply::begin_reply(xid, zxid, &mut client.out);
+        let result = match request {
+            None => Err(ErrorCode::MarshallingError),
+            Some(request) => {
+                let ids = client.ids.clone();
+                let reader = Reader {
+                    connection: id,
+                    session: client.session,
+                    ids: &ids,
+                };
+                read(
+                    &mut self.db,
+                    request,
+                    reader,
+                    &mut client.out,
+                    &mut self.events,
+                )
+            }
+        };
+        let bytes = reply::end_reply(start, result, &mut client.out);
+        if !self.events.is_empty() {
+            // The events of setWatches come before its reply.
+            let answer = client.out.split_off(start);
+            self.route_events();
+            if let Some(client) = self.clients.get_mut(id) {
+                client.out.unsplit(answer);
+            }
+        }
+        self.count_reply(id, xid, op, bytes, received_ms);
+    }
+
+    fn count_reply(
+        &mut self,
+        id: ConnectionId,
+        xid: i32,
+        op: OpCode,
+        bytes: u64,
+        received_ms: i64,
+    ) {
+        let now = self.clock.mono_ms();
+        let latency_ms = now.saturating_sub(received_ms).max(0).unsigned_abs();
+        let zxid = self.db.applied_zxid;
+        self.stats.replied(bytes);
+        self.stats.latency.observe(latency_ms);
+        if let Some(client) = self.clients.get_mut(id) {
+            client.stats.sent += 1;
+            client
+                .stats
+                .replied(xid, zxid, reply::operation_name(op), now, latency_ms);
+        }
+    }
+
+    fn send(&mut self, id: ConnectionId, put: impl FnOnce(&mut bytes::BytesMut) -> u64) {
+        if let Some(client) = self.clients.to_send(id) {
+            let bytes = put(&mut client.out);
+            client.stats.sent += 1;
+            self.stats.replied(bytes);
+        }
+    }
+
+    /// Ends a connection once everything is sent.
+    fn close(&mut self, id: ConnectionId) {
+        self.db.watches.remove_connection(id);
+        if let Some(client) = self.clients.to_send(id) {
+            client.phase = Phase::Closing;
+            client.queue.clear();
+        }
+    }
+
+    fn authenticate(
+        &mut self,
+        id: ConnectionId,
+        xid: i32,
+        reader: &mut JuteReader,
+    ) -> Result<(), String> {
+        let packet: AuthPacket = reader
+            .read()
+            .map_err(|e| format!("no authentication packet: {e}"))?;
+        let Some(client) = self.clients.get_mut(id) else {
+            return Ok(());
+        };
+        let mut new = Vec::new();
+        match &*packet.scheme {
+            "digest" if self.options.digest_auth => {
+                let proved = digest::id_of(&packet.auth.unwrap_or_default());
+                if self.options.super_digest.as_ref() == Some(&proved) {
+                    new.push(Id::new("super", ""));
+                }
+                new.push(Id::new("digest", proved));
+            }
+            "ip" => new.push(Id::new("ip", client.peer.ip().to_string())),
+            scheme => {
+                tracing::warn!("No authentication provider for scheme: {scheme}");
+                self.stats.auth_failures += 1;
+                let failed = Err(ErrorCode::AuthFailed);
+                self.send(id, |out| reply::put_bare_reply(xid, 0, failed, out));
+                self.close(id);
+                return Ok(());
+            }
+        }
+        let mut ids = client.ids.to_vec();
+        for identity in new {
+            if !ids.contains(&identity) {
+                ids.push(identity);
+            }
+        }
+        client.ids = Rc::from(ids);
+        self.send(id, |out| reply::put_bare_reply(xid, 0, Ok(()), out));
+        Ok(())
+    }
+
+    /// Stops reading a client that has requests in process while there are too many of them.
+    fn throttle(&mut self, id: ConnectionId) {
+        let limit = self.options.outstanding_limit;
+        let busy = self.commit.outstanding() > limit;
+        let Some(client) = self.clients.get_mut(id) else {
+            return;
+        };
+        if !client.throttled && (busy && !client.queue.is_empty() || client.queue.len() > limit) {
+            client.throttled = true;
+            self.throttled.push(id);
+        }
+    }
+
+    /// Starts to make durable what waits, and applies what is durable.
+    pub fn turn(&mut self) {
+        self.commit.flush();
+        let committed = self.commit.take_committed();
+        let any = !committed.is_empty();
+        for done in committed {
+            self.committed(done);
+        }
+        if any {
+            self.commit.flush();
+            self.unthrottle();
+        }
+        self.send_dirty();
+    }
+
+    fn unthrottle(&mut self) {
+        for id in std::mem::take(&mut self.throttled) {
+            if let Some(client) = self.clients.get_mut(id) {
+                client.throttled = false;
+                client.link.wake.notify_one();
+            }
+        }
+    }
+
+    fn committed(&mut self, done: Committed) {
+        let Committed { ticket, entry } = done;
+        let Some(entry) = entry else {
+            if let Some(id) = ticket.connection {
+                self.next_in_queue(id);
+            }
+            return;
+        };
+        let session = entry.header.client_id;
+        let session_connection = self.db.sessions.get(session).and_then(|s| s.connection);
+        let now = self.clock.mono_ms();
+        let outcome = apply(&mut self.db, &entry, now, &mut self.events);
+        self.stats.transactions += 1;
+        self.route_events();
+        match ticket.op {
+            OpCode::CreateSession => self.session_created(&ticket),
+            OpCode::CloseSession => {
+                self.session_closed(&ticket, session_connection, outcome);
+            }
+            _ => self.reply_to_write(&ticket, outcome),
+        }
+        if let Some(id) = ticket.connection {
+            self.next_in_queue(id);
+        }
+    }
+
+    fn reply_to_write(&mut self, ticket: &Ticket, outcome: Outcome) {
+        let Some(id) = ticket.connection else { return };
+        let zxid = self.db.applied_zxid;
+        let Some(client) = self
+            .clients
+            .to_send(id)
+            .filter(|c| c.phase != Phase::Closing)
+        else {
+            return;
+        };
+        let bytes = reply::put_outcome(ticket.op, ticket.xid, zxid, outcome, &mut client.out);
+        self.count_reply(id, ticket.xid, ticket.op, bytes, ticket.received_ms);
+    }
+
+    fn session_created(&mut self, ticket: &Ticket) {
+        let Some(id) = ticket.connection else { return };
+        let Some(client) = self.clients.to_send(id) else {
+            return;
+        };
+        let (session, timeout_ms, known) =
+            (client.session, client.timeout_ms, client.knows_read_only);
+        let bytes = reply::put_connect_response(session, timeout_ms, known, &mut client.out);
+        client.phase = Phase::Open;
+        client.link.wake.notify_one();
+        self.count_reply(id, ticket.xid, ticket.op, bytes, ticket.received_ms);
+    }
+
+    fn session_closed(
+        &mut self,
+        ticket: &Ticket,
+        connection: Option<ConnectionId>,
+        outcome: Outcome,
+    ) {
+        self.reply_to_write(ticket, outcome);
+        if let Some(id) = ticket.connection.or(connection) {
+            self.close(id);
+        }
+    }
+
+    /// A client's write is done: the reads behind it are answered, up to its next write.
+    fn next_in_queue(&mut self, id: ConnectionId) {
+        if let Some(client) = self.clients.get_mut(id)
+            && matches!(client.queue.front(), Some(Queued::Write))
+        {
+            client.queue.pop_front();
+        }
+        while let Some(client) = self.clients.get_mut(id)
+            && matches!(client.queue.front(), Some(Queued::Read { .. }))
+        {
+            if let Some(Queued::Read {
+                xid,
+                request,
+                received_ms,
+            }) = client.queue.pop_front()
+            {
+                self.answer(id, xid, request.as_ref(), received_ms);
+            }
+        }
+    }
+
+    fn route_events(&mut self) {
+        let skip_acl = self.db.options.skip_acl;
+        let mut events = std::mem::take(&mut self.events);
+        for event in events.drain(..) {
+            let Some(client) = self.clients.to_send(event.connection) else {
+                continue;
+            };
+            if client.phase == Phase::Closing
+                || !skip_acl && !permission::allows(&event.acl, perms::READ, &client.ids)
+            {
+                continue;
+            }
+            let bytes = reply::put_event(event.kind, &event.path, &mut client.out);
+            client.stats.sent += 1;
+            self.stats.replied(bytes);
+            if client.out.len() > UNSENT_LIMIT_BYTES {
+                tracing::warn!("{} does not read its events and is cut off", client.peer);
+                client.phase = Phase::Closing;
+                client.out.clear();
+            }
+        }
+        self.events = events;
+    }
+
+    /// Sends what has been put into the clients' buffers.
+    pub fn send_dirty(&mut self) {
+        for id in self.clients.take_dirty() {
+            let Some(client) = self.clients.get_mut(id) else {
+                continue;
+            };
+            if client.send().is_err() {
+                client.phase = Phase::Closing;
+                client.out.clear();
+            }
+            if client.blocked || client.phase == Phase::Closing {
+                client.link.wake.notify_one();
+            }
+        }
+    }
+
+    /// Ends the sessions whose time is over.
+    pub fn expire_sessions(&mut self) {
+        let now = self.clock.mono_ms();
+        for session in self.db.sessions.expired(now) {
+            let timeout_ms = self.db.sessions.get(session).map_or(0, |s| s.timeout_ms);
+            tracing::info!("Expiring session 0x{session:x}, timeout of {timeout_ms}ms exceeded");
+            self.stats.sessions_expired += 1;
+            let body = WriteBody::Client(Request::CloseSession);
+            let ids = Rc::from([]);
+            let ticket = Ticket {
+                connection: None,
+                xid: 0,
+                op: OpCode::CloseSession,
+                received_ms: now,
+            };
+            self.submit(
+                Write {
+                    session,
+                    cxid: 0,
+                    ids,
+                    body,
+                },
+                ticket,
+            );
+        }
+    }
+
+    /// Deletes containers and TTL znodes that have had their time.
+    pub fn delete_containers(&mut self, max_never_used_ms: i64, limit: usize) {
+        let wall_ms = self.clock.wall_ms();
+        let paths = containers::candidates(&self.db.tree, wall_ms, max_never_used_ms, limit);
+        for path in paths {
+            tracing::info!("Attempting to delete candidate container: {path}");
+            let received_ms = self.clock.mono_ms();
+            let op = OpCode::DeleteContainer;
+            let ticket = Ticket {
+                connection: None,
+                xid: 0,
+                op,
+                received_ms,
+            };
+            let body = WriteBody::DeleteContainer(path);
+            self.submit(
+                Write {
+                    session: 0,
+                    cxid: 0,
+                    ids: Rc::from([]),
+                    body,
+                },
+                ticket,
+            );
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Pure: the tree's digest, by which servers notice that their trees differ.
+//!
+//! The digest is the wrapping sum, over all znodes outside `/zookeeper/`, of the CRC32 of path
+//! (empty for the root), data and 60 bytes of Stat (DigestCalculator.java, AdHash.java).
+
+use common::zk::data::StatPersisted;
+
+/// Version of the calculation, as it is written beside every digest.
+pub const VERSION: i32 = 2;
+
+const EXEMPT_PREFIX: &str = "/zookeeper/";
+
+/// One znode's share of the digest; `path` is empty for the root.
+pub fn of_node(path: &str, data: Option<&[u8]>, stat: &StatPersisted) -> u32 {
+    if path.starts_with(EXEMPT_PREFIX) {
+        return 0;
+    }
+    let mut fields = [0_u8; 60];
+    let longs = [stat.czxid, stat.mzxid, stat.pzxid, stat.ctime, stat.mtime];
+    for (slot, value) in fields.chunks_exact_mut(8).zip(longs) {
+        slot.copy_from_slice(&value.to_be_bytes());
+    }
+    let ints = [stat.version, stat.cversion, stat.aversion];
+    for (slot, value) in fields[40..52].chunks_exact_mut(4).zip(ints) {
+        slot.copy_from_slice(&value.to_be_bytes());
+    }
+    fields[52..].copy_from_slice(&stat.ephemeral_owner.to_be_bytes());
+
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(path.as_bytes());
+    if let Some(data) = data {
+        crc.update(data);
+    }
+    crc.update(&fields);
+    crc.finalize()
+}

@@ -1,0 +1,254 @@
+//! Shell: the format of a log, and reading one (FileTxnLog.java).
+//!
+//! ```text
+//! file   = "ZKLG" int 2  long 0 (dbid)  entry*  zeros (preallocated)
+//! entry  = long Adler32 of the body   int length   body   0x42
+//! body   = TxnHeader  record of its type  [TxnDigest]
+//! ```
+//! All numbers are big-endian. A length of 0, or the end of the file, ends the log.
+
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use common::zk::jute::{Reader, Record};
+use common::zk::txn::TxnEntry;
+
+use crate::storage::error::StorageError;
+
+/// The file header: magic, version, dbid.
+pub const HEADER: [u8; 16] = [b'Z', b'K', b'L', b'G', 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0];
+
+const END_MARK: u8 = 0x42;
+
+/// Checksum and length before the body.
+const PREFIX_BYTES: usize = 12;
+
+/// Entries that go to disk with one sync are at most so many; the default of ZooKeeper's own
+/// `zookeeper.maxBatchSize`.
+pub const MAX_BATCH_ENTRIES: i64 = 1000;
+
+/// How far behind damage valid entries are looked for, in bytes.
+const LOOK_BYTES: usize = 256 << 10;
+
+/// Disks write at least this much at once, so a write that was cut off leaves zeros in such units.
+const SECTOR_BYTES: usize = 512;
+
+/// Appends one entry in the form that goes to disk.
+pub fn put_entry(entry: &TxnEntry, out: &mut BytesMut) {
+    let start = out.len();
+    out.put_bytes(0, PREFIX_BYTES);
+    entry.encode(out);
+    let body = &out[start + PREFIX_BYTES..];
+    let checksum = u64::from(simd_adler32::adler32(&body));
+    // A frame is far below 2 GiB, and so is what is made of it.
+    let length = i32::try_from(body.len()).unwrap_or(i32::MAX);
+    out[start..start + 8].copy_from_slice(&checksum.to_be_bytes());
+    out[start + 8..start + PREFIX_BYTES].copy_from_slice(&length.to_be_bytes());
+    out.put_u8(END_MARK);
+}
+
+/// How a log ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// After a whole entry.
+    Clean,
+    /// In an entry that was being written when the server died; it was never acknowledged.
+    Torn {
+        /// Where that entry begins.
+        offset: u64,
+    },
+    /// There is not even a whole header.
+    Empty,
+}
+
+/// Reads the entries of one log in order.
+#[derive(Debug)]
+pub struct LogFile {
+    path: PathBuf,
+    file: BufReader<File>,
+    length: u64,
+    offset: u64,
+    last_zxid: i64,
+    end: Option<End>,
+}
+
+impl LogFile {
+    /// Opens a log and reads its header.
+    pub fn open(path: &Path) -> Result<Self, StorageError> {
+        let io = |e| StorageError::io("open", path, e);
+        let file = File::open(path).map_err(io)?;
+        let length = file.metadata().map_err(io)?.len();
+        let mut log = Self {
+            path: path.to_owned(),
+            file: BufReader::with_capacity(1 << 16, file),
+            length,
+            offset: HEADER.len() as u64,
+            last_zxid: 0,
+            end: None,
+        };
+        let mut header = [0; HEADER.len()];
+        if length < header.len() as u64 {
+            log.end = Some(End::Empty);
+            return Ok(log);
+        }
+        log.fill(&mut header)?;
+        if header == [0; HEADER.len()] {
+            log.end = Some(End::Empty);
+        } else if header[..4] != HEADER[..4] {
+            return Err(StorageError::corrupt(path, 0, "this is no transaction log"));
+        }
+        Ok(log)
+    }
+
+    /// How the log ends, once [`LogFile::next_entry`] has returned `None`.
+    pub fn end(&self) -> Option<&End> {
+        self.end.as_ref()
+    }
+
+    /// Where the next entry begins.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The next entry; `None` at the end.
+    ///
+    /// A damaged entry is the torn end of the log if nothing valid follows it, or if a part of
+    /// it was never written at all; else it is an error that names the place.
+    pub fn next_entry(&mut self) -> Result<Option<TxnEntry>, StorageError> {
+        if self.end.is_some() {
+            return Ok(None);
+        }
+        let start = self.offset;
+        let Some((checksum, length)) = self.prefix()? else {
+            self.end.get_or_insert(End::Clean);
+            return Ok(None);
+        };
+        let left = self.length.saturating_sub(start + PREFIX_BYTES as u64);
+        let Some(length) = usize::try_from(length).ok().filter(|n| (*n as u64) < left) else {
+            return self.damaged(start, None, "an entry has an impossible length");
+        };
+        let mut body = vec![0; length + 1];
+        self.fill(&mut body)?;
+        let end_mark = body.pop();
+        self.offset = start + (PREFIX_BYTES + length + 1) as u64;
+        if end_mark != Some(END_MARK) {
+            return self.damaged(start, Some(&body), "an entry has no end mark");
+        }
+        if u64::from(simd_adler32::adler32(&body.as_slice())) != checksum {
+            return self.damaged(start, Some(&body), "the checksum of an entry is wrong");
+        }
+        let mut reader = Reader::new(Bytes::from(body));
+        let entry: TxnEntry = reader
+            .read()
+            .map_err(|e| StorageError::record(&self.path, start, e))?;
+        self.last_zxid = entry.header.zxid;
+        Ok(Some(entry))
+    }
+
+    fn fill(&mut self, buffer: &mut [u8]) -> Result<(), StorageError> {
+        self.file
+            .read_exact(buffer)
+            .map_err(|e| StorageError::io("read", &self.path, e))
+    }
+
+    /// Checksum and length of the entry that comes; `None` at the end.
+    fn prefix(&mut self) -> Result<Option<(u64, i32)>, StorageError> {
+        let left = self.length.saturating_sub(self.offset);
+        if left < PREFIX_BYTES as u64 {
+            return Ok(None);
+        }
+        let mut prefix = [0; PREFIX_BYTES];
+        self.fill(&mut prefix)?;
+        let (checksum, length) = prefix.split_at(8);
+        let checksum = u64::from_be_bytes(checksum.try_into().unwrap_or_default());
+        let length = i32::from_be_bytes(length.try_into().unwrap_or_default());
+        if length != 0 {
+            return Ok(Some((checksum, length)));
+        }
+        // Zeros end a log, but not if transactions of a later batch follow them.
+        if self.follows(|zxid, last| zxid - last > MAX_BATCH_ENTRIES)? {
+            let reason = "there is a gap in the log, with transactions after it";
+            return Err(StorageError::corrupt(&self.path, self.offset, reason));
+        }
+        if checksum != 0 {
+            self.end = Some(End::Torn {
+                offset: self.offset,
+            });
+        }
+        Ok(None)
+    }
+
+    /// A batch that was being written when the machine died may be there in parts, in any order,
+    /// with zeros where parts are missing; a later batch was begun only after it was whole.
+    fn damaged(
+        &mut self,
+        start: u64,
+        body: Option<&[u8]>,
+        reason: &str,
+    ) -> Result<Option<TxnEntry>, StorageError> {
+        let in_parts = body.is_some_and(|body| has_zero_sector(body, start));
+        if self.follows(|zxid, last| !in_parts || zxid - last > MAX_BATCH_ENTRIES)? {
+            return Err(StorageError::corrupt(&self.path, start, reason));
+        }
+        self.end = Some(End::Torn { offset: start });
+        Ok(None)
+    }
+
+    /// Looks through the rest of the file for an entry whose checksum holds and whose zxid,
+    /// compared with the last one read, is `wanted`.
+    fn follows(&mut self, wanted: impl Fn(i64, i64) -> bool) -> Result<bool, StorageError> {
+        let zeros = vec![0; LOOK_BYTES];
+        let mut rest = vec![0; LOOK_BYTES];
+        loop {
+            let mut filled = 0;
+            while filled < rest.len() {
+                match self.file.read(&mut rest[filled..]) {
+                    Ok(0) => break,
+                    Ok(count) => filled += count,
+                    Err(e) => return Err(StorageError::io("read", &self.path, e)),
+                }
+            }
+            if filled == 0 {
+                return Ok(false);
+            }
+            if rest[..filled] == zeros[..filled] {
+                continue;
+            }
+            let used = rest[..filled]
+                .iter()
+                .rposition(|byte| *byte != 0)
+                .map_or(0, |last| last + 1);
+            let rest = &rest[..used];
+            let mut zxids = (0..used).filter_map(|at| zxid_of_entry(&rest[at..]));
+            return Ok(zxids.any(|zxid| wanted(zxid, self.last_zxid)));
+        }
+    }
+}
+
+/// The zxid of the entry at the front of `bytes`, if there is a valid one.
+fn zxid_of_entry(bytes: &[u8]) -> Option<i64> {
+    let checksum = bytes.first_chunk::<8>()?;
+    // An Adler32 has 32 bits: this turns away nearly all places at once.
+    if checksum[..4] != [0; 4] {
+        return None;
+    }
+    let length = i32::from_be_bytes(bytes.get(8..PREFIX_BYTES)?.try_into().ok()?);
+    let length = usize::try_from(length).ok()?;
+    let body = bytes.get(PREFIX_BYTES..PREFIX_BYTES.checked_add(length)?)?;
+    let zxid = i64::from_be_bytes(body.get(12..20)?.try_into().ok()?);
+    let valid = bytes.get(PREFIX_BYTES + length) == Some(&END_MARK)
+        && u64::from(simd_adler32::adler32(&body)) == u64::from_be_bytes(*checksum);
+    valid.then_some(zxid)
+}
+
+/// Whether a whole disk sector within the body is zero.
+fn has_zero_sector(body: &[u8], entry_start: u64) -> bool {
+    let body_start = entry_start + PREFIX_BYTES as u64;
+    let skip = (SECTOR_BYTES - (body_start % SECTOR_BYTES as u64) as usize) % SECTOR_BYTES;
+    body.get(skip..).is_some_and(|body| {
+        body.chunks_exact(SECTOR_BYTES)
+            .any(|sector| sector.iter().all(|b| *b == 0))
+    })
+}

@@ -1,0 +1,215 @@
+//! Shell: the thread that writes the log: one write and one sync for each batch.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+
+use crate::storage::error::StorageError;
+use crate::storage::files::{Directories, sync_directory};
+use crate::storage::log_file::HEADER;
+
+/// A file grows by `preallocate_bytes` when less than this is left of it (FilePadding.java).
+const PADDING_MARGIN_BYTES: u64 = 4096;
+
+/// How the log is written.
+#[derive(Clone, Debug)]
+pub struct LogOptions {
+    /// `preAllocSize` in bytes; 0 switches preallocation off.
+    pub preallocate_bytes: u64,
+    /// `forceSync`: a batch is on disk before it is acknowledged.
+    pub force_sync: bool,
+    /// `txnLogSizeLimitInKb` in bytes: a new file after that much; 0 is no limit.
+    pub size_limit_bytes: u64,
+    /// `fsync.warningthresholdms`: a slower sync is told in the log.
+    pub warn_sync_after: Duration,
+}
+
+/// Entries that go to disk together.
+#[derive(Debug)]
+pub struct Batch {
+    /// The entries as they go to disk.
+    pub bytes: BytesMut,
+    /// Zxid of the first, which names a new file.
+    pub first_zxid: i64,
+    /// Whether a new file begins with it.
+    pub roll: bool,
+}
+
+/// A batch is on disk, or is not.
+#[derive(Debug)]
+pub struct Written {
+    /// The batch's buffer, emptied, for the next one.
+    pub buffer: BytesMut,
+    /// What went wrong; nothing more will be written then.
+    pub result: Result<(), StorageError>,
+    /// How long the sync took, in milliseconds.
+    pub sync_ms: u64,
+}
+
+/// The thread and the way to it. Dropping it ends the thread after the last batch.
+#[derive(Debug)]
+pub struct LogWriter {
+    batches: Option<Sender<Batch>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl LogWriter {
+    /// Starts the thread; `written` is called on it after each batch.
+    pub fn start(
+        directories: Directories,
+        options: LogOptions,
+        written: impl FnMut(Written) + Send + 'static,
+    ) -> Result<Self, StorageError> {
+        let (batches, inbox) = channel();
+        let path = directories.logs.clone();
+        let log = Log {
+            directories,
+            options,
+            current: None,
+        };
+        let thread = std::thread::Builder::new()
+            .name("log-writer".to_owned())
+            .stack_size(256 << 10)
+            .spawn(move || run(log, &inbox, written))
+            .map_err(|e| StorageError::io("start a thread for", &path, e))?;
+        Ok(Self {
+            batches: Some(batches),
+            thread: Some(thread),
+        })
+    }
+
+    /// Hands a batch over; `written` tells of its end.
+    pub fn write(&self, batch: Batch) {
+        if let Some(batches) = &self.batches {
+            // The thread ends only after a failure, which it has told of.
+            let _ = batches.send(batch);
+        }
+    }
+}
+
+impl Drop for LogWriter {
+    fn drop(&mut self) {
+        self.batches = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(mut log: Log, inbox: &Receiver<Batch>, mut written: impl FnMut(Written)) {
+    while let Ok(mut batch) = inbox.recv() {
+        let started = Instant::now();
+        let result = log.write(&batch);
+        let sync_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let failed = result.is_err();
+        batch.bytes.clear();
+        written(Written {
+            buffer: batch.bytes,
+            result,
+            sync_ms,
+        });
+        if failed {
+            return;
+        }
+    }
+}
+
+/// The file that is written to.
+#[derive(Debug)]
+struct Current {
+    path: PathBuf,
+    file: File,
+    position: u64,
+    size: u64,
+}
+
+#[derive(Debug)]
+struct Log {
+    directories: Directories,
+    options: LogOptions,
+    current: Option<Current>,
+}
+
+impl Log {
+    fn write(&mut self, batch: &Batch) -> Result<(), StorageError> {
+        let limit = self.options.size_limit_bytes;
+        let full = self
+            .current
+            .as_ref()
+            .is_some_and(|c| limit > 0 && c.position > limit);
+        if batch.roll || full {
+            self.current = None;
+        }
+        let mut current = match self.current.take() {
+            Some(current) => current,
+            None => self.create(batch.first_zxid)?,
+        };
+        self.preallocate(&mut current, batch.bytes.len() as u64)?;
+        current
+            .file
+            .write_all_at(&batch.bytes, current.position)
+            .map_err(|e| StorageError::io("write to", &current.path, e))?;
+        current.position += batch.bytes.len() as u64;
+        current.size = current.size.max(current.position);
+        if self.options.force_sync {
+            let started = Instant::now();
+            current
+                .file
+                .sync_data()
+                .map_err(|e| StorageError::io("sync", &current.path, e))?;
+            let took = started.elapsed();
+            if took > self.options.warn_sync_after {
+                tracing::warn!(
+                    "fsync-ing the write ahead log {} took {}ms which will adversely effect operation latency",
+                    current.path.display(),
+                    took.as_millis()
+                );
+            }
+        }
+        self.current = Some(current);
+        Ok(())
+    }
+
+    fn create(&self, first_zxid: i64) -> Result<Current, StorageError> {
+        let path = self.directories.log(first_zxid);
+        tracing::info!("Creating new log file: {}", path.display());
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&path)
+            .map_err(|e| StorageError::io("create", &path, e))?;
+        file.write_all(&HEADER)
+            .map_err(|e| StorageError::io("write to", &path, e))?;
+        sync_directory(&self.directories.logs)?;
+        let position = HEADER.len() as u64;
+        Ok(Current {
+            path,
+            file,
+            position,
+            size: position,
+        })
+    }
+
+    /// Grows the file ahead of what is written, so that a sync need not record its size.
+    fn preallocate(&self, current: &mut Current, coming: u64) -> Result<(), StorageError> {
+        let step = self.options.preallocate_bytes;
+        let end = current.position + coming;
+        if step == 0 || end + PADDING_MARGIN_BYTES < current.size {
+            return Ok(());
+        }
+        let size = (end + PADDING_MARGIN_BYTES).div_ceil(step) * step;
+        current
+            .file
+            .set_len(size)
+            .map_err(|e| StorageError::io("extend", &current.path, e))?;
+        current.size = size;
+        Ok(())
+    }
+}
