@@ -6,6 +6,8 @@ pub mod config;
 pub mod controller;
 pub mod coordinator;
 pub mod error;
+pub mod farewell;
+pub mod housekeeping;
 pub mod log;
 pub mod metadata;
 pub mod metrics;

@@ -2,20 +2,44 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
+use bytestring::ByteString;
 use kafka_wire::header::RequestHeader;
 
 use crate::config::broker::BrokerConfig;
+use crate::coordinator::group::coordinator::GroupCoordinator;
+use crate::log::manager::LogManager;
+use crate::metadata::cache::MetadataCache;
+use crate::replica::manager::ReplicaManager;
 
 /// The parts of one broker, shared by all its handlers.
-#[derive(Debug)]
 pub struct Services {
     /// The static configuration.
     pub config: Arc<BrokerConfig>,
     /// This broker's id.
     pub broker_id: i32,
+    /// The cluster's id.
+    pub cluster_id: ByteString,
     /// Who a client is that did not authenticate: `User:ANONYMOUS`.
     pub anonymous: Arc<str>,
+    /// The epoch of this broker's registration, -1 before the first.
+    pub broker_epoch: AtomicI64,
+    /// The logs on disk.
+    pub logs: Arc<LogManager>,
+    /// The partitions led and followed here.
+    pub replicas: Arc<ReplicaManager>,
+    /// What the controller last said of the cluster.
+    pub metadata: Arc<MetadataCache>,
+    /// The groups coordinated here.
+    pub groups: Arc<GroupCoordinator>,
+}
+
+impl Services {
+    /// Whether a controller's request was meant for an earlier registration of this broker; -1 skips the check.
+    pub fn is_stale_broker_epoch(&self, requested: i64) -> bool {
+        requested >= 0 && requested < self.broker_epoch.load(Ordering::Acquire)
+    }
 }
 
 /// Who asks what, and where the request came in.

@@ -17,8 +17,10 @@ use kafka_wire::reader::Reader;
 use kafka_wire::wire::WireError;
 use kafka_wire::writer::{Segment, Writer};
 
-use crate::api::cluster::api_versions;
+use crate::api::cluster::{api_versions, describe_cluster, metadata};
 use crate::api::context::{RequestContext, Services};
+use crate::api::data::{delete_records, fetch, list_offsets, offset_for_leader_epoch, produce};
+use crate::api::replication::{leader_and_isr, stop_replica};
 
 /// Where a request came from.
 #[derive(Debug)]
@@ -82,8 +84,34 @@ macro_rules! row {
     };
 }
 
+/// A row whose handler does what must happen in order at once, and says itself how far it got.
+macro_rules! staged_row {
+    ($key:ident $min:literal..=$max:literal $start:path) => {
+        Row {
+            key: ApiKey::$key,
+            min_version: $min,
+            max_version: $max,
+            start: |services, context, mut body| {
+                let request = Message::decode(&mut body, context.header.api_version)?;
+                Ok($start(services, context, request))
+            },
+        }
+    };
+}
+
 /// All that is served, in the order of the keys.
-static TABLE: &[Row] = &[row!(ApiVersions 0..=3 api_versions::handle)];
+static TABLE: &[Row] = &[
+    staged_row!(Produce 0..=10 produce::start),
+    row!(Fetch 0..=16 fetch::handle),
+    row!(ListOffsets 0..=8 list_offsets::handle),
+    row!(Metadata 0..=12 metadata::handle),
+    row!(LeaderAndIsr 0..=7 leader_and_isr::handle),
+    row!(StopReplica 0..=4 stop_replica::handle),
+    row!(ApiVersions 0..=3 api_versions::handle),
+    row!(DeleteRecords 0..=2 delete_records::handle),
+    row!(OffsetForLeaderEpoch 0..=4 offset_for_leader_epoch::handle),
+    row!(DescribeCluster 0..=1 describe_cluster::handle),
+];
 
 /// Row numbers by key; `None` where nothing is served.
 static BY_KEY: LazyLock<Vec<Option<&'static Row>>> = LazyLock::new(|| {
@@ -105,6 +133,14 @@ pub fn advertised() -> impl Iterator<Item = (ApiKey, i16, i16)> {
 /// Bytes that are no request, and APIs or versions that are not served, end the connection as Kafka ends it; only
 /// ApiVersions answers a version that it does not know, in the format of version 0.
 pub fn start(services: &Arc<Services>, origin: Origin<'_>, request: Bytes) -> Started {
+    let is_produce = request.first_chunk::<2>() == Some(&ApiKey::Produce.code().to_be_bytes());
+    // Strings are slices of the request, and some are kept for long (topics, groups). So that these do not keep the
+    // connection's whole buffer, only records stay where they were received.
+    let request = if is_produce {
+        request
+    } else {
+        Bytes::copy_from_slice(&request)
+    };
     let mut reader = Reader::new(request);
     let header = match RequestHeader::decode(&mut reader) {
         Ok(header) => header,
@@ -167,6 +203,23 @@ pub fn reply<R: Message>(header: &RequestHeader, response: &R) -> Reply {
             let (api, version) = (header.api_key.name(), header.api_version);
             tracing::error!("cannot write a {api} version {version} response: {error}");
             Reply::Close
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_ascend_and_stay_within_kafkas_versions() {
+        let keys: Vec<ApiKey> = advertised().map(|(key, _, _)| key).collect();
+        assert!(keys.is_sorted(), "ApiVersions lists keys in ascending order: {keys:?}");
+        for (key, min, max) in advertised() {
+            let (lowest, highest) = key.versions();
+            assert!(lowest <= min && min <= max && max <= highest, "{key:?} {min}-{max}");
+            let row = BY_KEY[key.code() as usize].unwrap();
+            assert_eq!((row.key, row.min_version, row.max_version), (key, min, max));
         }
     }
 }

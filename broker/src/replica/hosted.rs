@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use bytes::Bytes;
 use bytestring::ByteString;
 use kafka_wire::error_code::ErrorCode;
 use parking_lot::RwLock;
@@ -32,24 +31,6 @@ pub struct Partition {
 impl Watched for Partition {
     fn waiters(&self) -> &Waiters {
         &self.waiters
-    }
-}
-
-/// Why a request on a partition failed: the code to answer with, and a text if there is more to say.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("{code}{}", message.as_deref().map(|text| format!(": {text}")).unwrap_or_default())]
-pub struct Refusal {
-    /// The error code.
-    pub code: ErrorCode,
-    /// What the client is told besides, if anything.
-    pub message: Option<String>,
-    /// Which records were bad, by their number in the batch.
-    pub bad_records: Vec<(i32, Option<String>)>,
-}
-
-impl From<ErrorCode> for Refusal {
-    fn from(code: ErrorCode) -> Self {
-        Self { code, message: None, bad_records: Vec::new() }
     }
 }
 
@@ -114,8 +95,21 @@ impl Partition {
         requested_epoch: i32,
         needs_leader: bool,
     ) -> Result<Arc<PartitionLog>, ErrorCode> {
-        self.state.read().check_epoch(requested_epoch, needs_leader)?;
+        self.state
+            .read()
+            .check_epoch(requested_epoch, needs_leader)?;
         self.log().ok_or(ErrorCode::NotLeaderOrFollower)
+    }
+
+    /// Whether enough replicas have all before `required`: `None` while they have not.
+    pub fn acks_reached(&self, required: i64) -> Option<ErrorCode> {
+        let Some(log) = self.log() else {
+            return Some(ErrorCode::NotLeaderOrFollower);
+        };
+        let min_isr = min_insync_replicas(&log);
+        self.state
+            .read()
+            .acks_reached(required, log.high_watermark(), min_isr)
     }
 
     /// Moves a leader's high watermark as far as it may go, and wakes those who wait if it moved.
@@ -139,7 +133,7 @@ impl Partition {
             is_alive: around.is_alive,
         };
         let target = state.high_watermark(log.log_end_offset(), now_ms(), limits);
-        target.is_some_and(|target| log.raise_high_watermark(target))
+        target.is_some_and(|target| log.raise_high_watermark(target).is_some())
     }
 }
 

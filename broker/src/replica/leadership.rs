@@ -10,7 +10,6 @@ use bytestring::ByteString;
 use kafka_wire::error_code::ErrorCode;
 use kafka_wire::wire::Uuid;
 
-use crate::log::names::TopicPartition;
 use crate::log::partition_log::PartitionLog;
 use crate::replica::clock::now_ms;
 use crate::replica::hosted::Partition;
@@ -97,10 +96,12 @@ impl ReplicaManager {
         let mut applied = Applied::default();
         for order in orders {
             let key = (order.topic.clone(), order.partition);
-            let error = self.obey(order, &mut applied).err().unwrap_or(ErrorCode::None);
+            let error = self
+                .obey(order, &mut applied)
+                .err()
+                .unwrap_or(ErrorCode::None);
             applied.results.push((key.0, key.1, error));
         }
-        self.leaders_known();
         Ok(applied)
     }
 
@@ -120,7 +121,10 @@ impl ReplicaManager {
 
     fn check_order(&self, order: &Order, partition: &Partition) -> Result<(), ErrorCode> {
         let log = partition.log().or_else(|| self.logs().get(&order.topic, order.partition));
-        let log_id = log.as_ref().and_then(|log| log.topic_id()).filter(|id| !id.is_zero());
+        let log_id = log
+            .as_ref()
+            .and_then(|log| log.topic_id())
+            .filter(|id| !id.is_zero());
         let order_id = Some(order.topic_id).filter(|id| !id.is_zero());
         if let (Some(log_id), Some(order_id)) = (log_id, order_id)
             && log_id != order_id
@@ -135,7 +139,11 @@ impl ReplicaManager {
         let current = partition.leader_epoch();
         if order.decision.leader_epoch > current {
             let is_replica = order.decision.replicas.contains(&self.broker_id());
-            return if is_replica { Ok(()) } else { Err(ErrorCode::UnknownTopicOrPartition) };
+            return if is_replica {
+                Ok(())
+            } else {
+                Err(ErrorCode::UnknownTopicOrPartition)
+            };
         }
         if order.decision.leader_epoch == current
             && log_id.is_none()
@@ -144,7 +152,7 @@ impl ReplicaManager {
             // A controller that learnt topic ids sends them without a new epoch.
             return match log.assign_topic_id(id) {
                 Ok(()) => Err(ErrorCode::None),
-                Err(error) => Err(self.storage_failed(partition, &error)),
+                Err(error) => Err(self.disk_failed(partition, &error)),
             };
         }
         Err(ErrorCode::StaleControllerEpoch)
@@ -166,7 +174,7 @@ impl ReplicaManager {
             // Before serving: a follower with records of a later, unclean epoch must learn where this one starts.
             if let Err(error) = log.assign_epoch_start_offset(leader_epoch, log_end) {
                 drop(state);
-                return Err(self.storage_failed(partition, &error));
+                return Err(self.disk_failed(partition, &error));
             }
             tracing::info!(
                 "Leader {}-{} starts at leader epoch {leader_epoch} from offset {log_end} with high watermark {}, ISR {:?}",
@@ -233,8 +241,7 @@ impl ReplicaManager {
             return Ok(log);
         }
         let id = Some(order.topic_id).filter(|id| !id.is_zero());
-        self.create_log(&order.topic, order.partition, id, order.is_new)
-            .map_err(|error| self.storage_failed(partition, &error))
+        self.create_log(partition, id, order.is_new)
     }
 
     /// Lets go of partitions, and deletes their logs if asked to.
@@ -257,7 +264,10 @@ impl ReplicaManager {
         *known_epoch = controller_epoch;
         let mut applied = Applied::default();
         for stop in stops {
-            let error = self.stop(&stop, &mut applied).err().unwrap_or(ErrorCode::None);
+            let error = self
+                .stop(&stop, &mut applied)
+                .err()
+                .unwrap_or(ErrorCode::None);
             applied.results.push((stop.topic, stop.partition, error));
         }
         Ok(applied)
@@ -280,7 +290,7 @@ impl ReplicaManager {
             None => {}
         }
         if stop.delete {
-            self.delete_log(&TopicPartition::new(stop.topic.to_string(), stop.partition))?;
+            self.delete_log(&stop.topic, stop.partition)?;
             applied.resigned.push(RoleChange {
                 topic: stop.topic.clone(),
                 partition: stop.partition,

@@ -1,5 +1,14 @@
 //! The partitions this broker leads or follows, and who waits for them.
 
+pub mod append;
+pub mod clock;
+pub mod delete;
 pub mod fetch_session;
+pub mod file_range;
+pub mod hosted;
+pub mod internal_topic;
+pub mod leadership;
+pub mod manager;
 pub mod partition;
 pub mod purgatory;
+pub mod read;

@@ -6,7 +6,7 @@
 //! miss.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -18,18 +18,26 @@ use tokio::time::Instant;
 pub struct Waiters {
     /// How many wait; lets an append with nobody waiting pass without a lock.
     count: AtomicUsize,
+    /// Counts the moves, so that whoever looked before it registered knows whether to look again.
+    moves: AtomicU64,
     list: Mutex<Vec<Arc<Notify>>>,
 }
 
 impl Waiters {
     /// Wakes all who wait for this partition; they look for themselves whether they are done.
     pub fn wake(&self) {
+        self.moves.fetch_add(1, Ordering::SeqCst);
         if self.count.load(Ordering::SeqCst) == 0 {
             return;
         }
         for waiter in self.list.lock().iter() {
             waiter.notify_one();
         }
+    }
+
+    /// How often the partition has moved.
+    pub fn moves(&self) -> u64 {
+        self.moves.load(Ordering::SeqCst)
     }
 
     fn add(&self, waiter: &Arc<Notify>) {

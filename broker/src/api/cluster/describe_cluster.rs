@@ -63,7 +63,11 @@ fn wrong_endpoint(version: i16, endpoint_type: i8) -> DescribeClusterResponse {
         let text = format!("Unsupported endpoint type {endpoint_type}");
         (ErrorCode::UnsupportedEndpointType, text)
     };
-    let error = if version == 0 { ErrorCode::InvalidRequest } else { error };
+    let error = if version == 0 {
+        ErrorCode::InvalidRequest
+    } else {
+        error
+    };
     DescribeClusterResponse {
         error_code: error.code(),
         error_message: Some(ByteString::from(message)),

@@ -15,11 +15,11 @@ use kafka_wire::messages::metadata::{
 };
 use kafka_wire::wire::Uuid;
 
-use crate::admin::topic_names;
 use crate::admin::topics;
 use crate::api::cluster::operations;
 use crate::api::context::{RequestContext, Services};
 use crate::metadata::cache::{PartitionMetadata, Snapshot, TopicMetadata};
+use crate::metadata::topic_names;
 
 /// Answers from the metadata cache.
 pub async fn handle(
@@ -34,13 +34,19 @@ pub async fn handle(
     };
     let asked = request.topics.as_deref().unwrap_or_default();
     if version < 12
-        && asked.iter().any(|topic| topic.name.is_none() || topic.topic_id != Uuid::ZERO)
+        && asked
+            .iter()
+            .any(|topic| topic.name.is_none() || topic.topic_id != Uuid::ZERO)
     {
         return invalid(asked);
     }
 
     let snapshot = services.metadata.snapshot();
-    let view = View { snapshot: &snapshot, listener: &context.listener, version };
+    let view = View {
+        snapshot: &snapshot,
+        listener: &context.listener,
+        version,
+    };
     let mut topics = Vec::new();
     let names = if is_all {
         let mut names: Vec<ByteString> = snapshot.topics.keys().cloned().collect();
@@ -149,7 +155,10 @@ fn invalid(asked: &[MetadataRequestTopic]) -> MetadataResponse {
         topic_id: topic.topic_id,
         ..MetadataResponseTopic::default()
     };
-    MetadataResponse { topics: asked.iter().map(topic).collect(), ..MetadataResponse::default() }
+    MetadataResponse {
+        topics: asked.iter().map(topic).collect(),
+        ..MetadataResponse::default()
+    }
 }
 
 /// The cluster as one listener shows it.
@@ -182,7 +191,9 @@ impl View<'_> {
             is_internal: topic_names::is_internal(&name),
             name: Some(name),
             topic_id: topic.id,
-            partitions: partitions.map(|(index, known)| self.partition(*index, known)).collect(),
+            partitions: partitions
+                .map(|(index, known)| self.partition(*index, known))
+                .collect(),
             ..MetadataResponseTopic::default()
         }
     }
@@ -192,7 +203,11 @@ impl View<'_> {
         let isr = self.shown(&known.isr);
         let (error, leader_id) = if self.is_reachable(known.leader) {
             let hides = replicas.len() < known.replicas.len() || isr.len() < known.isr.len();
-            let error = if hides { ErrorCode::ReplicaNotAvailable } else { ErrorCode::None };
+            let error = if hides {
+                ErrorCode::ReplicaNotAvailable
+            } else {
+                ErrorCode::None
+            };
             (error, known.leader)
         } else if self.version >= 6 && self.snapshot.brokers.contains_key(&known.leader) {
             (ErrorCode::ListenerNotFound, -1)
@@ -217,6 +232,9 @@ impl View<'_> {
     }
 
     fn is_reachable(&self, id: i32) -> bool {
-        self.snapshot.brokers.get(&id).is_some_and(|b| b.endpoint(self.listener).is_some())
+        self.snapshot
+            .brokers
+            .get(&id)
+            .is_some_and(|b| b.endpoint(self.listener).is_some())
     }
 }

@@ -29,10 +29,14 @@ pub async fn handle(
     }
     let controller_epoch = request.controller_epoch;
     let orders = orders(request);
-    let ids: Vec<(ByteString, Uuid)> =
-        orders.iter().map(|order| (order.topic.clone(), order.topic_id)).collect();
+    let ids: Vec<(ByteString, Uuid)> = orders
+        .iter()
+        .map(|order| (order.topic.clone(), order.topic_id))
+        .collect();
     let applied = tokio::task::block_in_place(|| {
-        services.replicas.become_leader_or_follower(controller_epoch, orders)
+        services
+            .replicas
+            .become_leader_or_follower(controller_epoch, orders)
     });
     match applied {
         Ok(applied) => {
@@ -44,7 +48,10 @@ pub async fn handle(
 }
 
 fn failed(error: ErrorCode) -> LeaderAndIsrResponse {
-    LeaderAndIsrResponse { error_code: error.code(), ..LeaderAndIsrResponse::default() }
+    LeaderAndIsrResponse {
+        error_code: error.code(),
+        ..LeaderAndIsrResponse::default()
+    }
 }
 
 fn orders(request: LeaderAndIsrRequest) -> Vec<Order> {
@@ -80,11 +87,7 @@ fn order(topic: ByteString, topic_id: Uuid, state: LeaderAndIsrPartitionState) -
     }
 }
 
-fn response(
-    version: i16,
-    applied: Applied,
-    ids: &[(ByteString, Uuid)],
-) -> LeaderAndIsrResponse {
+fn response(version: i16, applied: Applied, ids: &[(ByteString, Uuid)]) -> LeaderAndIsrResponse {
     let mut response = LeaderAndIsrResponse::default();
     for ((topic, partition, error), (_, id)) in applied.results.into_iter().zip(ids) {
         let entry = |topic_name| LeaderAndIsrPartitionError {
@@ -97,7 +100,11 @@ fn response(
             continue;
         }
         let entry = entry(ByteString::new());
-        match response.topics.iter_mut().find(|topic| topic.topic_id == *id) {
+        match response
+            .topics
+            .iter_mut()
+            .find(|topic| topic.topic_id == *id)
+        {
             Some(topic) => topic.partition_errors.push(entry),
             None => response.topics.push(LeaderAndIsrTopicError {
                 topic_id: *id,

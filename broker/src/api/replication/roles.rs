@@ -2,16 +2,28 @@
 
 use std::sync::Arc;
 
-use crate::admin::topic_names::GROUP_METADATA_TOPIC;
 use crate::api::context::Services;
+use crate::metadata::topic_names::GROUP_METADATA_TOPIC;
 use crate::replica::leadership::Applied;
 
 /// Passes on what a request of the controller changed.
 pub async fn announce(services: &Arc<Services>, applied: &Applied) {
-    for change in applied.resigned.iter().filter(|change| change.topic == GROUP_METADATA_TOPIC) {
-        services.groups.on_resigned(change.partition, change.leader_epoch);
+    for change in applied
+        .resigned
+        .iter()
+        .filter(|change| change.topic == GROUP_METADATA_TOPIC)
+    {
+        services
+            .groups
+            .on_resigned(change.partition, change.leader_epoch);
     }
-    for change in applied.elected.iter().filter(|change| change.topic == GROUP_METADATA_TOPIC) {
-        services.groups.on_elected(change.partition, change.leader_epoch.unwrap_or_default());
+    for change in applied
+        .elected
+        .iter()
+        .filter(|change| change.topic == GROUP_METADATA_TOPIC)
+    {
+        services
+            .groups
+            .on_elected(change.partition, change.leader_epoch.unwrap_or_default());
     }
 }

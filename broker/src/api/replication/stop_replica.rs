@@ -25,21 +25,21 @@ pub async fn handle(
     }
     let controller_epoch = request.controller_epoch;
     let stops = stops(request);
-    let applied = tokio::task::block_in_place(|| {
-        services.replicas.stop_replicas(controller_epoch, stops)
-    });
+    let applied =
+        tokio::task::block_in_place(|| services.replicas.stop_replicas(controller_epoch, stops));
     let applied = match applied {
         Ok(applied) => applied,
         Err(error) => return failed(error),
     };
     roles::announce(services, &applied).await;
-    let partition_errors = applied.results.into_iter().map(|(topic, partition, error)| {
-        StopReplicaPartitionError {
+    let partition_errors = applied
+        .results
+        .into_iter()
+        .map(|(topic, partition, error)| StopReplicaPartitionError {
             topic_name: topic,
             partition_index: partition,
             error_code: error.code(),
-        }
-    });
+        });
     StopReplicaResponse {
         error_code: ErrorCode::None.code(),
         partition_errors: partition_errors.collect(),
@@ -47,7 +47,10 @@ pub async fn handle(
 }
 
 fn failed(error: ErrorCode) -> StopReplicaResponse {
-    StopReplicaResponse { error_code: error.code(), ..StopReplicaResponse::default() }
+    StopReplicaResponse {
+        error_code: error.code(),
+        ..StopReplicaResponse::default()
+    }
 }
 
 fn stops(request: StopReplicaRequest) -> Vec<Stop> {

@@ -1,0 +1,228 @@
+//! Shell: Produce, 0 to 10: appends records.
+//!
+//! From version 3 a partition's records are exactly one batch of magic 2, from 7 zstd is allowed; 5 tells the log
+//! start offset, 8 names bad records (KIP-467), 10 tells where the leader is (KIP-951). Acks 0 wants no answer: an
+//! error closes the connection.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use kafka_wire::error_code::ErrorCode;
+use kafka_wire::messages::produce::{
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse,
+    ProduceRequest, ProduceResponse, TopicProduceResponse,
+};
+use kafka_wire::wire::Records;
+
+use crate::api::context::{RequestContext, Services};
+use crate::api::data::current_leader::CurrentLeaders;
+use crate::api::table::{self, Reply, Started};
+use crate::log::append::AppendOrigin;
+use crate::replica::append::{AppendEntry, AppendResult, AppendTerms};
+
+/// The client id of Kafka's own tools, the only one that may write internal topics (`AdminUtils.ADMIN_CLIENT_ID`).
+const ADMIN_CLIENT_ID: &str = "__admin_client";
+/// Where a batch's magic byte is (`DefaultRecordBatch`).
+const MAGIC_OFFSET: usize = 16;
+/// Where the low byte of the attributes of a magic 2 batch is.
+const ATTRIBUTES_OFFSET: usize = 22;
+const MAGIC_2: u8 = 2;
+const CODEC_MASK: u8 = 0x07;
+const ZSTD: u8 = 4;
+const TRANSACTIONAL: u8 = 0x10;
+
+/// Appends at once; only the wait for other replicas is left to the future.
+pub fn start(
+    services: &Arc<Services>,
+    context: RequestContext,
+    request: ProduceRequest,
+) -> Started {
+    let plan = Plan::of(services, &context, request);
+    let terms = AppendTerms {
+        origin: AppendOrigin::Client,
+        produce_version: Some(context.header.api_version),
+        acks: plan.acks,
+        internal_allowed: context.client_id() == ADMIN_CLIENT_ID,
+    };
+    let appended = services.replicas.append(terms, plan.entries);
+    if appended.is_complete() {
+        let results = appended.into_results();
+        return Started::Done(answer(services, &context, plan.acks, plan.refused, results));
+    }
+    let services = Arc::clone(services);
+    Started::Staged(Box::pin(async move {
+        let results = appended.replicated(plan.timeout).await;
+        answer(&services, &context, plan.acks, plan.refused, results)
+    }))
+}
+
+/// What a request asks for, sorted into what may be tried and what is refused before the log is reached.
+struct Plan {
+    acks: i16,
+    timeout: Duration,
+    entries: Vec<AppendEntry>,
+    refused: Vec<AppendResult>,
+}
+
+impl Plan {
+    fn of(services: &Services, context: &RequestContext, request: ProduceRequest) -> Self {
+        let version = context.header.api_version;
+        let mut plan = Self {
+            acks: request.acks,
+            timeout: Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0)),
+            entries: Vec::new(),
+            refused: Vec::new(),
+        };
+        let has_transactional_id = request.transactional_id.is_some();
+        let snapshot = services.metadata.snapshot();
+        for topic in request.topic_data {
+            for data in topic.partition_data {
+                let records = match data.records {
+                    Some(Records::Memory(records)) => records,
+                    _ => Bytes::new(),
+                };
+                let error = if snapshot.partition(&topic.name, data.index).is_none() {
+                    ErrorCode::UnknownTopicOrPartition
+                } else {
+                    check(&records, version)
+                };
+                let error = match error {
+                    ErrorCode::None if is_transactional(&records) => {
+                        // Nothing can be in a transaction that no coordinator of this broker began.
+                        if has_transactional_id {
+                            ErrorCode::InvalidTxnState
+                        } else {
+                            ErrorCode::TransactionalIdAuthorizationFailed
+                        }
+                    }
+                    error => error,
+                };
+                let (topic, partition) = (topic.name.clone(), data.index);
+                if error == ErrorCode::None {
+                    plan.entries.push(AppendEntry {
+                        topic,
+                        partition,
+                        records,
+                    });
+                } else {
+                    plan.refused
+                        .push(AppendResult::failed(topic, partition, error));
+                }
+            }
+        }
+        plan
+    }
+}
+
+/// What a version demands of a partition's records (`ProduceRequest.validateRecords`).
+fn check(records: &Bytes, version: i16) -> ErrorCode {
+    if version < 3 {
+        return ErrorCode::None;
+    }
+    let Some(attributes) = records.get(ATTRIBUTES_OFFSET) else {
+        return ErrorCode::InvalidRecord;
+    };
+    if records[MAGIC_OFFSET] != MAGIC_2 {
+        return ErrorCode::InvalidRecord;
+    }
+    if version < 7 && attributes & CODEC_MASK == ZSTD {
+        return ErrorCode::UnsupportedCompressionType;
+    }
+    ErrorCode::None
+}
+
+fn is_transactional(records: &Bytes) -> bool {
+    records.get(MAGIC_OFFSET) == Some(&MAGIC_2)
+        && records
+            .get(ATTRIBUTES_OFFSET)
+            .is_some_and(|low| low & TRANSACTIONAL != 0)
+}
+
+fn answer(
+    services: &Arc<Services>,
+    context: &RequestContext,
+    acks: i16,
+    refused: Vec<AppendResult>,
+    mut results: Vec<AppendResult>,
+) -> Reply {
+    results.extend(refused);
+    if acks == 0 {
+        let failed = results
+            .iter()
+            .find(|result| result.error != ErrorCode::None);
+        let Some(failed) = failed else {
+            return Reply::Nothing;
+        };
+        tracing::info!(
+            "Closing connection due to error during produce request with correlation id {} from client id {} with ack=0: {}-{}: {}",
+            context.header.correlation_id,
+            context.client_id(),
+            failed.topic,
+            failed.partition,
+            failed.error
+        );
+        return Reply::Close;
+    }
+    table::reply(&context.header, &response(services, context, results))
+}
+
+fn response(
+    services: &Arc<Services>,
+    context: &RequestContext,
+    results: Vec<AppendResult>,
+) -> ProduceResponse {
+    let mut leaders = CurrentLeaders::new(services, context);
+    let mut responses: Vec<TopicProduceResponse> = Vec::new();
+    for result in results {
+        let current_leader =
+            if context.header.api_version >= 10 && result.error == ErrorCode::NotLeaderOrFollower {
+                let (leader_id, leader_epoch) = leaders.of(&result.topic, result.partition);
+                LeaderIdAndEpoch {
+                    leader_id,
+                    leader_epoch,
+                }
+            } else {
+                LeaderIdAndEpoch::default()
+            };
+        let partition = PartitionProduceResponse {
+            index: result.partition,
+            error_code: result.error.code(),
+            base_offset: result.base_offset,
+            log_append_time_ms: result.log_append_time_ms,
+            log_start_offset: result.log_start_offset,
+            record_errors: result.bad_records.into_iter().map(bad_record).collect(),
+            error_message: result.message.map(ByteString::from),
+            current_leader,
+        };
+        match responses
+            .iter_mut()
+            .rfind(|topic| topic.name == result.topic)
+        {
+            Some(topic) => topic.partition_responses.push(partition),
+            None => responses.push(TopicProduceResponse {
+                name: result.topic,
+                partition_responses: vec![partition],
+            }),
+        }
+    }
+    let nodes = leaders.into_nodes().map(|node| NodeEndpoint {
+        node_id: node.id,
+        host: node.endpoint.host,
+        port: node.endpoint.port,
+        rack: node.rack,
+    });
+    ProduceResponse {
+        responses,
+        throttle_time_ms: 0,
+        node_endpoints: nodes.collect(),
+    }
+}
+
+fn bad_record((batch_index, message): (i32, String)) -> BatchIndexAndErrorMessage {
+    BatchIndexAndErrorMessage {
+        batch_index,
+        batch_index_error_message: Some(ByteString::from(message)),
+    }
+}
