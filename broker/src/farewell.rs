@@ -59,14 +59,17 @@ async fn ask(services: &Services) -> Result<usize, String> {
         ..ConnectionOptions::default()
     };
     let address = format!("{}:{}", endpoint.host, endpoint.port);
-    let connection =
-        Connection::connect(&address, &options).await.map_err(|error| error.to_string())?;
+    let connection = Connection::connect(&address, &options)
+        .await
+        .map_err(|error| error.to_string())?;
     let request = ControlledShutdownRequest {
         broker_id: services.broker_id,
         broker_epoch: services.broker_epoch.load(Ordering::Acquire),
     };
-    let response =
-        connection.send(&request, VERSION, limit).await.map_err(|error| error.to_string())?;
+    let response = connection
+        .send(&request, VERSION, limit)
+        .await
+        .map_err(|error| error.to_string())?;
     match ErrorCode::from_code(response.error_code) {
         ErrorCode::None => Ok(response.remaining_partitions.len()),
         error => Err(error.to_string()),

@@ -22,16 +22,31 @@ pub fn start(config: &BrokerConfig, logs: &Arc<LogManager>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     let mut every = |period: i64, delay: Duration, work: fn(&LogManager)| {
         // Zero or less, or beyond any clock, stand for never.
-        let Ok(period) = u64::try_from(period) else { return };
+        let Ok(period) = u64::try_from(period) else {
+            return;
+        };
         if period == 0 || period > i64::MAX as u64 / 2 {
             return;
         }
-        tasks.spawn(repeat(Duration::from_millis(period), delay, logs.clone(), work));
+        tasks.spawn(repeat(
+            Duration::from_millis(period),
+            delay,
+            logs.clone(),
+            work,
+        ));
     };
-    every(config.log_retention_check_interval_ms, INITIAL_DELAY, |logs| {
-        logs.retention_pass(now_ms());
-    });
-    every(config.log_flush_scheduler_interval_ms, INITIAL_DELAY, |logs| logs.flush_dirty(now_ms()));
+    every(
+        config.log_retention_check_interval_ms,
+        INITIAL_DELAY,
+        |logs| {
+            logs.retention_pass(now_ms());
+        },
+    );
+    every(
+        config.log_flush_scheduler_interval_ms,
+        INITIAL_DELAY,
+        |logs| logs.flush_dirty(now_ms()),
+    );
     every(
         i64::from(config.log_flush_offset_checkpoint_interval_ms),
         INITIAL_DELAY,
@@ -47,8 +62,12 @@ pub fn start(config: &BrokerConfig, logs: &Arc<LogManager>) -> JoinSet<()> {
         INITIAL_DELAY,
         |logs| logs.expire_producers(now_ms()),
     );
-    every(millis(FLUSH_ROLLED_EVERY), FLUSH_ROLLED_EVERY, |logs| logs.flush_rolled(now_ms()));
-    every(millis(DELETE_EVERY), DELETE_EVERY, |logs| logs.delete_doomed(now_ms()));
+    every(millis(FLUSH_ROLLED_EVERY), FLUSH_ROLLED_EVERY, |logs| {
+        logs.flush_rolled(now_ms())
+    });
+    every(millis(DELETE_EVERY), DELETE_EVERY, |logs| {
+        logs.delete_doomed(now_ms())
+    });
     tasks
 }
 

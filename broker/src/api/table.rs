@@ -214,10 +214,16 @@ mod tests {
     #[test]
     fn rows_ascend_and_stay_within_kafkas_versions() {
         let keys: Vec<ApiKey> = advertised().map(|(key, _, _)| key).collect();
-        assert!(keys.is_sorted(), "ApiVersions lists keys in ascending order: {keys:?}");
+        assert!(
+            keys.is_sorted(),
+            "ApiVersions lists keys in ascending order: {keys:?}"
+        );
         for (key, min, max) in advertised() {
             let (lowest, highest) = key.versions();
-            assert!(lowest <= min && min <= max && max <= highest, "{key:?} {min}-{max}");
+            assert!(
+                lowest <= min && min <= max && max <= highest,
+                "{key:?} {min}-{max}"
+            );
             let row = BY_KEY[key.code() as usize].unwrap();
             assert_eq!((row.key, row.min_version, row.max_version), (key, min, max));
         }

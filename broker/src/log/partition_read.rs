@@ -38,6 +38,8 @@ pub struct ReadResult {
     pub log_end_offset: i64,
     /// For [`FetchBound::LastStable`]: the aborted transactions among the records, as (producer id, first offset).
     pub aborted: Option<Vec<(i64, i64)>>,
+    /// Whether newer segments hold more within the bound than the one that was read.
+    pub ends_segment: bool,
 }
 
 /// Why a read was refused.
@@ -107,6 +109,7 @@ impl PartitionLog {
             log_start_offset,
             log_end_offset,
             aborted: (bound == FetchBound::LastStable).then(Vec::new),
+            ends_segment: false,
         };
         if from >= upper_bound {
             return Ok(result);
@@ -141,6 +144,7 @@ impl PartitionLog {
                 let end = next.map_or(log_end_offset, |next| next.base_offset());
                 *aborted = aborted_in(&segments[index..], from, &range, end)?;
             }
+            result.ends_segment = next.is_some_and(|next| next.base_offset() < upper_bound);
             if range.len > 0 {
                 let file = Arc::clone(segment.file());
                 result.records = Records::File {

@@ -120,7 +120,9 @@ impl ReplicaManager {
     }
 
     fn check_order(&self, order: &Order, partition: &Partition) -> Result<(), ErrorCode> {
-        let log = partition.log().or_else(|| self.logs().get(&order.topic, order.partition));
+        let log = partition
+            .log()
+            .or_else(|| self.logs().get(&order.topic, order.partition));
         let log_id = log
             .as_ref()
             .and_then(|log| log.topic_id())

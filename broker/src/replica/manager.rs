@@ -198,7 +198,11 @@ impl ReplicaManager {
 
     /// Takes a partition out of service because its disk failed, and all others on that disk; says what to answer.
     pub fn disk_failed(&self, partition: &Partition, error: &StorageError) -> ErrorCode {
-        tracing::error!("{}-{} is offline: {error}", partition.topic, partition.partition);
+        tracing::error!(
+            "{}-{} is offline: {error}",
+            partition.topic,
+            partition.partition
+        );
         if let Some(log) = partition.log() {
             for gone in self.logs.fail_dir_of(&log, error) {
                 self.take_offline(ByteString::from(gone.topic), gone.partition);
@@ -212,7 +216,9 @@ impl ReplicaManager {
     }
 
     fn take_offline(&self, topic: ByteString, partition: i32) {
-        let hosted = self.partitions.insert(Key { topic, partition }, Hosted::Offline);
+        let hosted = self
+            .partitions
+            .insert(Key { topic, partition }, Hosted::Offline);
         if let Some(Hosted::Online(partition)) = hosted {
             partition.clear(self.broker_id);
         }
@@ -234,7 +240,10 @@ impl ReplicaManager {
         is_new: bool,
     ) -> Result<Arc<PartitionLog>, ErrorCode> {
         let (topic, number) = (&partition.topic, partition.partition);
-        match self.logs.get_or_create(topic, number, topic_id, is_new, now_ms()) {
+        match self
+            .logs
+            .get_or_create(topic, number, topic_id, is_new, now_ms())
+        {
             Ok(log) => Ok(log),
             Err(LogError::InconsistentTopicId { .. }) => Err(ErrorCode::InconsistentTopicId),
             Err(LogError::Offline(_)) => {
@@ -246,10 +255,12 @@ impl ReplicaManager {
     }
 
     pub(super) fn delete_log(&self, topic: &str, partition: i32) -> Result<(), ErrorCode> {
-        self.logs.delete(topic, partition, now_ms()).map_err(|error| {
-            tracing::error!("cannot delete the log of {topic}-{partition}: {error}");
-            ErrorCode::KafkaStorageError
-        })
+        self.logs
+            .delete(topic, partition, now_ms())
+            .map_err(|error| {
+                tracing::error!("cannot delete the log of {topic}-{partition}: {error}");
+                ErrorCode::KafkaStorageError
+            })
     }
 
     /// Whether a broker is alive, by the metadata cache.

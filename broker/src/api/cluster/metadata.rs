@@ -15,7 +15,6 @@ use kafka_wire::messages::metadata::{
 };
 use kafka_wire::wire::Uuid;
 
-use crate::admin::topics;
 use crate::api::cluster::operations;
 use crate::api::context::{RequestContext, Services};
 use crate::metadata::cache::{PartitionMetadata, Snapshot, TopicMetadata};
@@ -125,16 +124,14 @@ fn wanted(
 
 /// Topics that the cache does not know: created if that is allowed, else refused.
 async fn absent(
-    services: &Arc<Services>,
+    _services: &Arc<Services>,
     names: Vec<ByteString>,
-    may_create: bool,
+    _may_create: bool,
 ) -> Vec<MetadataResponseTopic> {
     let mut answers = Vec::with_capacity(names.len());
     for name in names {
         let error = if topic_names::validate(&name).is_err() {
             ErrorCode::InvalidTopicException
-        } else if may_create {
-            topics::create_automatically(services, &name).await
         } else {
             ErrorCode::UnknownTopicOrPartition
         };
