@@ -22,6 +22,17 @@ pub enum Maker {
     Ours,
 }
 
+impl Maker {
+    /// With `TANDEM_SELF_CHECK=1` Apache's servers stand in for ours: what fails then is the test's own fault.
+    fn really(self) -> Self {
+        if std::env::var_os("TANDEM_SELF_CHECK").is_some() {
+            Self::Apache
+        } else {
+            self
+        }
+    }
+}
+
 /// How long a server may take to start on a busy machine.
 pub const START_LIMIT: Duration = Duration::from_secs(90);
 /// How long a server may take to end after SIGTERM.
@@ -68,7 +79,7 @@ impl ZooKeeper {
     /// When it does not listen in time.
     pub fn start_again(&mut self) -> Result<()> {
         let config = self.write_config()?;
-        let mut command = match self.maker {
+        let mut command = match self.maker.really() {
             Maker::Apache => {
                 let mut command = apache::java()?;
                 command
@@ -215,7 +226,7 @@ impl Broker {
     }
 
     fn command(&self) -> Result<Command> {
-        match self.maker {
+        match self.maker.really() {
             Maker::Apache => {
                 let mut command = apache::java()?;
                 command.arg(apache::KAFKA_BROKER);

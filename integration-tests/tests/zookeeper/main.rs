@@ -1,0 +1,68 @@
+//! Shell: our ZooKeeper server against Apache's: screens, clients, four-letter words, files, and how it starts and ends.
+
+mod files;
+mod four_letter_words;
+mod start_and_stop;
+
+use anyhow::{Result, ensure};
+use integration_tests::scripts::session::{Session, Tools};
+use integration_tests::scripts::zookeeper_shell;
+use integration_tests::stack::{Maker, ZooKeeper};
+use integration_tests::transcript::Transcript;
+use integration_tests::{compare, python};
+
+/// Fails with the differences between what a script sees on Apache's server and on ours.
+fn same_on_both(script: impl Fn(&mut ZooKeeper) -> Result<Transcript>) -> Result<()> {
+    let reference = script(&mut ZooKeeper::start(Maker::Apache)?)?;
+    let ours = script(&mut ZooKeeper::start(Maker::Ours)?)?;
+    let differences = compare::differences(&reference, &ours);
+    ensure!(
+        differences.is_empty(),
+        "not as Apache's server:\n{differences}"
+    );
+    Ok(())
+}
+
+#[test]
+fn zk_cli_shows_the_same_screens() -> Result<()> {
+    same_on_both(|server| {
+        let mut session = Session::of_zookeeper(server, Tools::Stock);
+        zookeeper_shell::commands(&mut session)?;
+        zookeeper_shell::watches(&mut session)?;
+        Ok(session.transcript)
+    })
+}
+
+#[test]
+fn kazoo_sees_the_same() -> Result<()> {
+    same_on_both(|server| {
+        let mut session = Session::of_zookeeper(server, Tools::Stock);
+        let finished = python::run("kazoo_script.py", &[&session.zookeeper])?;
+        session
+            .transcript
+            .command("kazoo: the script", &finished, &session.normaliser);
+        Ok(session.transcript)
+    })
+}
+
+#[test]
+fn our_client_passes_its_suite_on_both_servers() -> Result<()> {
+    for maker in [Maker::Apache, Maker::Ours] {
+        let server = ZooKeeper::start(maker)?;
+        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+        let mut command = std::process::Command::new(cargo);
+        command
+            .args(["test", "-q", "-p", "common", "--test", "zk_live"])
+            .current_dir(integration_tests::workspace::root())
+            .env("TANDEM_TEST_ZOOKEEPER", server.connect());
+        let limit = std::time::Duration::from_secs(300);
+        let finished = integration_tests::process::run_command(&mut command, "", limit)?;
+        ensure!(
+            finished.code == 0,
+            "on {maker:?}:\n{}\n{}",
+            finished.stdout,
+            finished.stderr
+        );
+    }
+    Ok(())
+}
