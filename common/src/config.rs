@@ -307,7 +307,7 @@ impl Kind {
 }
 
 /// What a value must satisfy besides its type; named after `ConfigDef`'s validators.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Rule {
     /// Nothing more.
     Any,
@@ -321,8 +321,8 @@ pub enum Rule {
     ListOf(&'static [&'static str]),
     /// Text that is not empty.
     NonEmpty,
-    /// `partition:broker,...`, `*` or empty (replication throttles).
-    ThrottledReplicas,
+    /// Whatever the function says; its error is the end of the sentence.
+    Check(fn(&str) -> Result<(), String>),
 }
 
 /// One row of a server's table of keys.
@@ -338,8 +338,30 @@ pub struct Definition {
     pub rule: Rule,
 }
 
-/// Checks a value against its row; the error is the second half of `ConfigDef`'s sentence.
-pub fn check(definition: &Definition, value: &str) -> Result<(), String> {
+/// What [`check`] finds wrong: the value, or the item of a list, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrong {
+    /// What is wrong.
+    pub value: String,
+    /// Why, in the words of `ConfigDef`.
+    pub reason: String,
+}
+
+/// Checks a value against its row.
+pub fn check(definition: &Definition, value: &str) -> Result<(), Wrong> {
+    let item = match definition.rule {
+        Rule::ListOf(allowed) => list(value)
+            .into_iter()
+            .find(|i| !allowed.contains(&i.as_str())),
+        _ => None,
+    };
+    check_value(definition, value).map_err(|reason| Wrong {
+        value: item.unwrap_or_else(|| value.to_string()),
+        reason,
+    })
+}
+
+fn check_value(definition: &Definition, value: &str) -> Result<(), String> {
     let trimmed = value.trim();
     let number = match definition.kind {
         Kind::Boolean => {
@@ -389,24 +411,8 @@ fn check_rule(rule: Rule, text: &str, number: Option<f64>) -> Result<(), String>
         }
         Rule::NonEmpty if text.is_empty() => Err("String must be non-empty".into()),
         Rule::NonEmpty => Ok(()),
-        Rule::ThrottledReplicas => throttled_replicas(text),
+        Rule::Check(check) => check(text),
     }
-}
-
-fn throttled_replicas(text: &str) -> Result<(), String> {
-    let is_pair = |item: &String| {
-        item.split_once(':').is_some_and(|(partition, broker)| {
-            partition.parse::<u32>().is_ok() && broker.parse::<u32>().is_ok()
-        })
-    };
-    if text == "*" || list(text).iter().all(is_pair) {
-        return Ok(());
-    }
-    Err(
-        "must be the literal '*' or a list of replicas in the following format: \
-         [partitionId]:[brokerId],[partitionId]:[brokerId],..."
-            .into(),
-    )
 }
 
 /// The items of a comma-separated list, blanks around them removed; empty text has none.
@@ -432,8 +438,13 @@ impl TypedSettings {
     pub fn new(settings: Settings, table: &'static [Definition]) -> Result<Self, ConfigError> {
         for definition in table {
             if let Some(setting) = settings.get(definition.name) {
-                check(definition, &setting.value)
-                    .map_err(|reason| invalid(definition.name, setting, reason))?;
+                check(definition, &setting.value).map_err(|wrong| {
+                    let mut error = invalid(definition.name, setting, wrong.reason);
+                    if let ConfigError::Invalid { value, .. } = &mut error {
+                        *value = wrong.value;
+                    }
+                    error
+                })?;
             }
         }
         Ok(TypedSettings { settings, table })

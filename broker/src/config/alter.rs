@@ -7,7 +7,7 @@ use common::config::{Kind, list};
 use kafka_wire::error_code::ErrorCode;
 use thiserror::Error;
 
-use crate::config::topic;
+use crate::log::config::topic_key;
 
 /// Why a resource's settings are not changed; each has its error code and Kafka's message.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -128,7 +128,7 @@ fn items_of(
     key: &str,
     what: &str,
 ) -> Result<Vec<String>, AlterError> {
-    let row = topic::definition(key)
+    let row = topic_key(key)
         .ok_or_else(|| AlterError::config(format!("Unknown topic config name: {key}")))?;
     if row.kind != Kind::List {
         return Err(AlterError::config(format!(

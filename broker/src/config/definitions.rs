@@ -4,9 +4,9 @@ use common::config::Definition;
 use common::config::Kind::{
     self, Boolean, Class, Double, Int, List, Long, Password, Short, String,
 };
-use common::config::Rule::{
-    self, Any, AtLeast, Between, ListOf, NonEmpty, OneOf, ThrottledReplicas,
-};
+use common::config::Rule::{self, Any, AtLeast, Between, Check, ListOf, NonEmpty, OneOf};
+
+use crate::log::metadata_version::metadata_version;
 
 const fn row(
     name: &'static str,
@@ -21,64 +21,6 @@ const fn row(
         rule,
     }
 }
-
-/// What `inter.broker.protocol.version` and `log.message.format.version` take (`MetadataVersion`).
-const METADATA_VERSIONS: &[&str] = &[
-    "0.8.0",
-    "0.8.1",
-    "0.8.2",
-    "0.9.0",
-    "0.10.0-IV0",
-    "0.10.0-IV1",
-    "0.10.1-IV0",
-    "0.10.1-IV1",
-    "0.10.1-IV2",
-    "0.10.2-IV0",
-    "0.11.0-IV0",
-    "0.11.0-IV1",
-    "0.11.0-IV2",
-    "1.0-IV0",
-    "1.1-IV0",
-    "2.0-IV0",
-    "2.0-IV1",
-    "2.1-IV0",
-    "2.1-IV1",
-    "2.1-IV2",
-    "2.2-IV0",
-    "2.2-IV1",
-    "2.3-IV0",
-    "2.3-IV1",
-    "2.4-IV0",
-    "2.4-IV1",
-    "2.5-IV0",
-    "2.6-IV0",
-    "2.7-IV0",
-    "2.7-IV1",
-    "2.7-IV2",
-    "2.8-IV0",
-    "2.8-IV1",
-    "3.0-IV0",
-    "3.0-IV1",
-    "3.1-IV0",
-    "3.2-IV0",
-    "3.3-IV0",
-    "3.3-IV1",
-    "3.3-IV2",
-    "3.3-IV3",
-    "3.4-IV0",
-    "3.5-IV0",
-    "3.5-IV1",
-    "3.5-IV2",
-    "3.6-IV0",
-    "3.6-IV1",
-    "3.6-IV2",
-    "3.7-IV0",
-    "3.7-IV1",
-    "3.7-IV2",
-    "3.7-IV3",
-    "3.7-IV4",
-    "3.8-IV0",
-];
 
 /// Every broker key of Kafka 3.7.1, alphabetically.
 #[rustfmt::skip]
@@ -147,7 +89,7 @@ pub const BROKER_KEYS: &[Definition] = &[
     row("group.min.session.timeout.ms", Int, Some("6000"), Any),
     row("initial.broker.registration.timeout.ms", Int, Some("60000"), Any),
     row("inter.broker.listener.name", String, None, Any),
-    row("inter.broker.protocol.version", String, Some("3.7-IV4"), OneOf(METADATA_VERSIONS)),
+    row("inter.broker.protocol.version", String, Some("3.7-IV4"), Check(metadata_version)),
     row("kafka.metrics.polling.interval.secs", Int, Some("10"), AtLeast(1)),
     row("kafka.metrics.reporters", List, Some(""), Any),
     row("leader.imbalance.check.interval.seconds", Long, Some("300"), AtLeast(1)),
@@ -178,7 +120,7 @@ pub const BROKER_KEYS: &[Definition] = &[
     row("log.local.retention.bytes", Long, Some("-2"), AtLeast(-2)),
     row("log.local.retention.ms", Long, Some("-2"), AtLeast(-2)),
     row("log.message.downconversion.enable", Boolean, Some("true"), Any),
-    row("log.message.format.version", String, Some("3.0-IV1"), OneOf(METADATA_VERSIONS)),
+    row("log.message.format.version", String, Some("3.0-IV1"), Check(metadata_version)),
     row("log.message.timestamp.after.max.ms", Long, Some("9223372036854775807"), AtLeast(0)),
     row("log.message.timestamp.before.max.ms", Long, Some("9223372036854775807"), AtLeast(0)),
     row("log.message.timestamp.difference.max.ms", Long, Some("9223372036854775807"), AtLeast(0)),
@@ -479,42 +421,6 @@ pub const DYNAMIC_BROKER_KEYS: &[&str] = &[
     "ssl.truststore.type",
     "transaction.partition.verification.enable",
     "unclean.leader.election.enable",
-];
-
-/// Every topic key of Kafka 3.7.1, alphabetically.
-#[rustfmt::skip]
-pub const TOPIC_KEYS: &[Definition] = &[
-    row("cleanup.policy", List, Some("delete"), ListOf(&["compact", "delete"])),
-    row("compression.type", String, Some("producer"), OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"])),
-    row("delete.retention.ms", Long, Some("86400000"), AtLeast(0)),
-    row("file.delete.delay.ms", Long, Some("60000"), AtLeast(0)),
-    row("flush.messages", Long, Some("9223372036854775807"), AtLeast(1)),
-    row("flush.ms", Long, Some("9223372036854775807"), AtLeast(0)),
-    row("follower.replication.throttled.replicas", List, Some(""), ThrottledReplicas),
-    row("index.interval.bytes", Int, Some("4096"), AtLeast(0)),
-    row("leader.replication.throttled.replicas", List, Some(""), ThrottledReplicas),
-    row("local.retention.bytes", Long, Some("-2"), AtLeast(-2)),
-    row("local.retention.ms", Long, Some("-2"), AtLeast(-2)),
-    row("max.compaction.lag.ms", Long, Some("9223372036854775807"), AtLeast(1)),
-    row("max.message.bytes", Int, Some("1048588"), AtLeast(0)),
-    row("message.downconversion.enable", Boolean, Some("true"), Any),
-    row("message.format.version", String, Some("3.0-IV1"), OneOf(METADATA_VERSIONS)),
-    row("message.timestamp.after.max.ms", Long, Some("9223372036854775807"), AtLeast(0)),
-    row("message.timestamp.before.max.ms", Long, Some("9223372036854775807"), AtLeast(0)),
-    row("message.timestamp.difference.max.ms", Long, Some("9223372036854775807"), AtLeast(0)),
-    row("message.timestamp.type", String, Some("CreateTime"), OneOf(&["CreateTime", "LogAppendTime"])),
-    row("min.cleanable.dirty.ratio", Double, Some("0.5"), Between(0.0, 1.0)),
-    row("min.compaction.lag.ms", Long, Some("0"), AtLeast(0)),
-    row("min.insync.replicas", Int, Some("1"), AtLeast(1)),
-    row("preallocate", Boolean, Some("false"), Any),
-    row("remote.storage.enable", Boolean, Some("false"), Any),
-    row("retention.bytes", Long, Some("-1"), Any),
-    row("retention.ms", Long, Some("604800000"), AtLeast(-1)),
-    row("segment.bytes", Int, Some("1073741824"), AtLeast(14)),
-    row("segment.index.bytes", Int, Some("10485760"), AtLeast(4)),
-    row("segment.jitter.ms", Long, Some("0"), AtLeast(0)),
-    row("segment.ms", Long, Some("604800000"), AtLeast(1)),
-    row("unclean.leader.election.enable", Boolean, Some("false"), Any),
 ];
 
 /// For each topic key the broker keys that give its default, the strongest first (`ServerTopicConfigSynonyms`).

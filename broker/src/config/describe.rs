@@ -8,11 +8,10 @@ use kafka_wire::messages::describe_configs::{
     DescribeConfigsResourceResult, DescribeConfigsSynonym,
 };
 
-use crate::config::definitions::{
-    BROKER_KEYS, DYNAMIC_BROKER_KEYS, INTERNAL_BROKER_KEYS, TOPIC_KEYS,
-};
+use crate::config::definitions::{BROKER_KEYS, DYNAMIC_BROKER_KEYS, INTERNAL_BROKER_KEYS};
 use crate::config::topic::{self, ConfigSource, Synonym};
 use crate::config::topic_docs::documentation;
+use crate::log::config::TOPIC_KEYS;
 
 /// What a request asks of one resource.
 #[derive(Clone, Copy, Debug)]

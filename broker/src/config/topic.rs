@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use common::config::{Definition, Rule, TypedSettings, check, list};
+use common::config::{Definition, TypedSettings};
 
-use crate::config::definitions::{BROKER_KEYS, TOPIC_KEYS, TOPIC_SYNONYMS};
+use crate::config::definitions::{BROKER_KEYS, TOPIC_SYNONYMS};
+use crate::log::config::{LogConfig, LogConfigError, TOPIC_KEYS};
 
 /// Where the value of a key comes from (`DescribeConfigsResponse.ConfigSource`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,62 +30,16 @@ pub struct Synonym {
     pub source: ConfigSource,
 }
 
-/// The row of a topic key.
-pub fn definition(name: &str) -> Option<&'static Definition> {
-    TOPIC_KEYS.iter().find(|row| row.name == name)
-}
-
 /// Checks all overrides of a topic; the message is the one that Kafka's answer carries
 /// (`LogConfig.validate`).
 pub fn validate<'a>(overrides: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<(), String> {
-    let overrides: Vec<(&str, &str)> = overrides.into_iter().collect();
-    for (name, _) in &overrides {
-        if definition(name).is_none() {
-            return Err(format!("Unknown topic config name: {name}"));
-        }
-    }
-    for (name, value) in &overrides {
-        let Some(row) = definition(name) else {
-            continue;
-        };
-        check(row, value).map_err(|reason| invalid(row, value, &reason))?;
-    }
-    let number = |key: &str, default: i64| {
-        let set = overrides.iter().find(|(name, _)| *name == key);
-        set.and_then(|(_, value)| value.trim().parse().ok())
-            .unwrap_or(default)
-    };
-    let (least, most) = (
-        number("min.compaction.lag.ms", 0),
-        number("max.compaction.lag.ms", i64::MAX),
-    );
-    if least > most {
-        return Err(format!(
-            "conflict topic config setting min.compaction.lag.ms ({least}) > max.compaction.lag.ms ({most})"
-        ));
-    }
-    if overrides.iter().any(|(name, value)| {
-        *name == "remote.storage.enable" && value.trim().eq_ignore_ascii_case("true")
-    }) {
+    let config = LogConfig::from_entries(overrides).map_err(|error| error.to_string())?;
+    if config.remote_storage_enable {
         return Err("Tiered Storage functionality is disabled in the broker. \
                     Topic cannot be configured with remote log storage."
             .into());
     }
     Ok(())
-}
-
-fn invalid(row: &Definition, value: &str, reason: &str) -> String {
-    let wrong = match row.rule {
-        Rule::ListOf(allowed) => list(value)
-            .into_iter()
-            .find(|item| !allowed.contains(&item.as_str())),
-        _ => None,
-    };
-    let shown = wrong.unwrap_or_else(|| value.to_string());
-    format!(
-        "Invalid value {shown} for configuration {}: {reason}",
-        row.name
-    )
 }
 
 /// What the broker's own settings give for every topic key, as text: the topic's defaults.
@@ -144,6 +99,14 @@ pub fn effective(
         }
     }
     values
+}
+
+/// The configuration of the logs of a topic that has these overrides.
+pub fn log_config(
+    broker: &TypedSettings,
+    overrides: &BTreeMap<String, String>,
+) -> Result<LogConfig, LogConfigError> {
+    LogConfig::from_entries(effective(broker, overrides))
 }
 
 /// All places that could give a topic key its value, the deciding one first

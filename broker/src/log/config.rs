@@ -2,130 +2,67 @@
 
 use std::collections::BTreeMap;
 
+use common::config::Kind::{self, Boolean, Double, Int, List, Long, String as Text};
+use common::config::Rule::{self, Any, AtLeast, Between, Check, ListOf, OneOf};
+use common::config::{Definition, check};
+
+use crate::log::metadata_version::metadata_version;
+
 /// Kind of a batch's timestamps, as configured.
 pub use kafka_wire::records::batch::TimestampType;
 
-/// Type and range of a topic-level key.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum KeyKind {
-    /// 32-bit number with a lower bound.
-    Int {
-        /// Smallest value allowed.
-        min: i64,
-    },
-    /// 64-bit number with a lower bound.
-    Long {
-        /// Smallest value allowed.
-        min: i64,
-    },
-    /// Fraction between 0 and 1.
-    Ratio,
-    /// `true` or `false`.
-    Boolean,
-    /// One of a few words.
-    OneOf(&'static [&'static str]),
-    /// A comma-separated list of a few words.
-    ListOf(&'static [&'static str]),
-    /// `partition:broker` pairs, or `*`.
-    ThrottledReplicas,
-    /// A metadata version such as `3.0-IV1`; kept, but has no effect since the message format is always v2.
-    Version,
-}
-
-/// A topic-level key.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct TopicKey {
-    /// Name as in `kafka-configs`.
-    pub name: &'static str,
-    /// Type and range.
-    pub kind: KeyKind,
-    /// Value if neither topic nor broker set one.
-    pub default: &'static str,
-}
-
-const fn key(name: &'static str, kind: KeyKind, default: &'static str) -> TopicKey {
-    TopicKey {
+const fn row(
+    name: &'static str,
+    kind: Kind,
+    default: Option<&'static str>,
+    rule: Rule,
+) -> Definition {
+    Definition {
         name,
         kind,
         default,
+        rule,
     }
 }
 
-const LONG_MAX: &str = "9223372036854775807";
-
-/// Compression settings a topic may have; `producer` keeps what the client sent.
-pub const COMPRESSION_TYPES: &[&str] =
-    &["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"];
-
-/// Every topic-level key.
-pub const TOPIC_KEYS: [TopicKey; 31] = [
-    key("segment.bytes", KeyKind::Int { min: 14 }, "1073741824"),
-    key("segment.ms", KeyKind::Long { min: 1 }, "604800000"),
-    key("segment.jitter.ms", KeyKind::Long { min: 0 }, "0"),
-    key("segment.index.bytes", KeyKind::Int { min: 4 }, "10485760"),
-    key("flush.messages", KeyKind::Long { min: 1 }, LONG_MAX),
-    key("flush.ms", KeyKind::Long { min: 0 }, LONG_MAX),
-    key("retention.bytes", KeyKind::Long { min: i64::MIN }, "-1"),
-    key("retention.ms", KeyKind::Long { min: -1 }, "604800000"),
-    key("max.message.bytes", KeyKind::Int { min: 0 }, "1048588"),
-    key("index.interval.bytes", KeyKind::Int { min: 0 }, "4096"),
-    key("delete.retention.ms", KeyKind::Long { min: 0 }, "86400000"),
-    key("min.compaction.lag.ms", KeyKind::Long { min: 0 }, "0"),
-    key("max.compaction.lag.ms", KeyKind::Long { min: 1 }, LONG_MAX),
-    key("file.delete.delay.ms", KeyKind::Long { min: 0 }, "60000"),
-    key("min.cleanable.dirty.ratio", KeyKind::Ratio, "0.5"),
-    key(
-        "cleanup.policy",
-        KeyKind::ListOf(&["compact", "delete"]),
-        "delete",
-    ),
-    key("unclean.leader.election.enable", KeyKind::Boolean, "false"),
-    key("min.insync.replicas", KeyKind::Int { min: 1 }, "1"),
-    key(
-        "compression.type",
-        KeyKind::OneOf(COMPRESSION_TYPES),
-        "producer",
-    ),
-    key("preallocate", KeyKind::Boolean, "false"),
-    key("message.format.version", KeyKind::Version, "3.0-IV1"),
-    key(
-        "message.timestamp.type",
-        KeyKind::OneOf(&["CreateTime", "LogAppendTime"]),
-        "CreateTime",
-    ),
-    key(
-        "message.timestamp.difference.max.ms",
-        KeyKind::Long { min: 0 },
-        LONG_MAX,
-    ),
-    key(
-        "message.timestamp.before.max.ms",
-        KeyKind::Long { min: 0 },
-        LONG_MAX,
-    ),
-    key(
-        "message.timestamp.after.max.ms",
-        KeyKind::Long { min: 0 },
-        LONG_MAX,
-    ),
-    key(
-        "leader.replication.throttled.replicas",
-        KeyKind::ThrottledReplicas,
-        "",
-    ),
-    key(
-        "follower.replication.throttled.replicas",
-        KeyKind::ThrottledReplicas,
-        "",
-    ),
-    key("message.downconversion.enable", KeyKind::Boolean, "true"),
-    key("remote.storage.enable", KeyKind::Boolean, "false"),
-    key("local.retention.ms", KeyKind::Long { min: -2 }, "-2"),
-    key("local.retention.bytes", KeyKind::Long { min: -2 }, "-2"),
+/// Every topic key of Kafka 3.7.1, alphabetically.
+#[rustfmt::skip]
+pub const TOPIC_KEYS: &[Definition] = &[
+    row("cleanup.policy", List, Some("delete"), ListOf(&["compact", "delete"])),
+    row("compression.type", Text, Some("producer"), OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"])),
+    row("delete.retention.ms", Long, Some("86400000"), AtLeast(0)),
+    row("file.delete.delay.ms", Long, Some("60000"), AtLeast(0)),
+    row("flush.messages", Long, Some("9223372036854775807"), AtLeast(1)),
+    row("flush.ms", Long, Some("9223372036854775807"), AtLeast(0)),
+    row("follower.replication.throttled.replicas", List, Some(""), Check(throttled_replicas)),
+    row("index.interval.bytes", Int, Some("4096"), AtLeast(0)),
+    row("leader.replication.throttled.replicas", List, Some(""), Check(throttled_replicas)),
+    row("local.retention.bytes", Long, Some("-2"), AtLeast(-2)),
+    row("local.retention.ms", Long, Some("-2"), AtLeast(-2)),
+    row("max.compaction.lag.ms", Long, Some("9223372036854775807"), AtLeast(1)),
+    row("max.message.bytes", Int, Some("1048588"), AtLeast(0)),
+    row("message.downconversion.enable", Boolean, Some("true"), Any),
+    row("message.format.version", Text, Some("3.0-IV1"), Check(metadata_version)),
+    row("message.timestamp.after.max.ms", Long, Some("9223372036854775807"), AtLeast(0)),
+    row("message.timestamp.before.max.ms", Long, Some("9223372036854775807"), AtLeast(0)),
+    row("message.timestamp.difference.max.ms", Long, Some("9223372036854775807"), AtLeast(0)),
+    row("message.timestamp.type", Text, Some("CreateTime"), OneOf(&["CreateTime", "LogAppendTime"])),
+    row("min.cleanable.dirty.ratio", Double, Some("0.5"), Between(0.0, 1.0)),
+    row("min.compaction.lag.ms", Long, Some("0"), AtLeast(0)),
+    row("min.insync.replicas", Int, Some("1"), AtLeast(1)),
+    row("preallocate", Boolean, Some("false"), Any),
+    row("remote.storage.enable", Boolean, Some("false"), Any),
+    row("retention.bytes", Long, Some("-1"), Any),
+    row("retention.ms", Long, Some("604800000"), AtLeast(-1)),
+    row("segment.bytes", Int, Some("1073741824"), AtLeast(14)),
+    row("segment.index.bytes", Int, Some("10485760"), AtLeast(4)),
+    row("segment.jitter.ms", Long, Some("0"), AtLeast(0)),
+    row("segment.ms", Long, Some("604800000"), AtLeast(1)),
+    row("unclean.leader.election.enable", Boolean, Some("false"), Any),
 ];
 
 /// Looks a topic-level key up by its name.
-pub fn topic_key(name: &str) -> Option<&'static TopicKey> {
+pub fn topic_key(name: &str) -> Option<&'static Definition> {
     TOPIC_KEYS.iter().find(|key| key.name == name)
 }
 
@@ -148,52 +85,6 @@ pub enum LogConfigError {
     /// Two values contradict each other.
     #[error("{0}")]
     Conflict(String),
-}
-
-impl TopicKey {
-    /// Checks type and range of a value.
-    ///
-    /// # Errors
-    /// [`LogConfigError::InvalidValue`] with Kafka's wording.
-    pub fn check(&self, value: &str) -> Result<(), LogConfigError> {
-        let reason = match self.kind {
-            KeyKind::Int { min } => check_number(value, min, i64::from(i32::MIN), i32::MAX, "INT"),
-            KeyKind::Long { min } => check_number(value, min, i64::MIN, i64::MAX, "LONG"),
-            KeyKind::Ratio => match value.trim().parse::<f64>() {
-                Err(_) => Some("Not a number of type DOUBLE".to_owned()),
-                Ok(ratio) if ratio < 0.0 => Some("Value must be at least 0".to_owned()),
-                Ok(ratio) if ratio > 1.0 => Some("Value must be no more than 1".to_owned()),
-                Ok(_) => None,
-            },
-            KeyKind::Boolean => match parse_bool(value) {
-                Some(_) => None,
-                None => Some("Expected value to be either true or false".to_owned()),
-            },
-            KeyKind::OneOf(words) => (!words.contains(&value.trim()))
-                .then(|| format!("String must be one of: {}", words.join(", "))),
-            KeyKind::ListOf(words) => list(value)
-                .into_iter()
-                .find(|word| !words.contains(word))
-                .map(|word| format!("String must be one of: {} (found {word})", words.join(", "))),
-            KeyKind::ThrottledReplicas => (!throttled_ok(value)).then(|| {
-                format!(
-                    "{} must be the literal '*' or a list of replicas in the following format: \
-                     [partitionId]:[brokerId],[partitionId]:[brokerId],...",
-                    self.name
-                )
-            }),
-            KeyKind::Version => (!version_ok(value.trim()))
-                .then(|| format!("Version {value} is not a valid version, such as 3.0 or 3.0-IV1")),
-        };
-        match reason {
-            None => Ok(()),
-            Some(reason) => Err(LogConfigError::InvalidValue {
-                key: self.name.to_owned(),
-                value: value.to_owned(),
-                reason,
-            }),
-        }
-    }
 }
 
 /// What `compression.type` asks for.
@@ -266,7 +157,11 @@ impl LogConfig {
         for (name, value) in entries {
             let (name, value) = (name.as_ref(), value.as_ref());
             let key = topic_key(name).ok_or_else(|| LogConfigError::UnknownKey(name.to_owned()))?;
-            key.check(value)?;
+            check(key, value).map_err(|wrong| LogConfigError::InvalidValue {
+                key: name.to_owned(),
+                value: wrong.value,
+                reason: wrong.reason,
+            })?;
             map.insert(key.name, value.trim().to_owned());
         }
         let config = Self::from_values(&Values { map });
@@ -351,7 +246,9 @@ impl Values {
     fn text(&self, name: &str) -> &str {
         match self.map.get(name) {
             Some(value) => value,
-            None => topic_key(name).map_or("", |key| key.default),
+            None => topic_key(name)
+                .and_then(|key| key.default)
+                .unwrap_or_default(),
         }
     }
 
@@ -386,21 +283,6 @@ fn target_compression(name: &str) -> TargetCompression {
     }
 }
 
-fn check_number<T: Into<i64>>(
-    value: &str,
-    min: i64,
-    type_min: i64,
-    type_max: T,
-    type_name: &str,
-) -> Option<String> {
-    match value.trim().parse::<i64>() {
-        Ok(number) if number >= type_min && number <= type_max.into() => {
-            (number < min).then(|| format!("Value must be at least {min}"))
-        }
-        _ => Some(format!("Not a number of type {type_name}")),
-    }
-}
-
 fn parse_bool(value: &str) -> Option<bool> {
     let value = value.trim();
     if value.eq_ignore_ascii_case("true") {
@@ -420,24 +302,21 @@ fn list(value: &str) -> Vec<&str> {
         .collect()
 }
 
-fn throttled_ok(value: &str) -> bool {
-    let digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
-    let items = list(value);
-    items == ["*"]
-        || items.iter().all(|item| {
-            item.split_once(':')
-                .is_some_and(|(p, b)| digits(p) && digits(b))
-        })
-}
-
-/// `x.y[.z[.w]]` with an optional `-IVn`.
-fn version_ok(value: &str) -> bool {
-    let (numbers, iv) = match value.split_once("-IV") {
-        Some((numbers, iv)) => (numbers, Some(iv)),
-        None => (value, None),
+/// `partition:broker` pairs, `*` or nothing (`ThrottledReplicaListValidator`).
+fn throttled_replicas(value: &str) -> Result<(), String> {
+    let number = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
+    let pair = |item: &&str| {
+        item.split_once(':')
+            .is_some_and(|(p, b)| number(p) && number(b))
     };
-    let digits = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
-    numbers.contains('.') && numbers.split('.').all(digits) && iv.is_none_or(digits)
+    let items = list(value);
+    if items == ["*"] || items.iter().all(pair) {
+        return Ok(());
+    }
+    Err(format!(
+        "{value} must be the literal '*' or a list of replicas in the following format: \
+         [partitionId]:[brokerId],[partitionId]:[brokerId],..."
+    ))
 }
 
 #[cfg(test)]
@@ -446,8 +325,9 @@ mod tests {
 
     #[test]
     fn defaults_and_overrides() {
-        for key in &TOPIC_KEYS {
-            assert_eq!(key.check(key.default), Ok(()), "{}", key.name);
+        for key in TOPIC_KEYS {
+            let default = key.default.unwrap();
+            assert_eq!(check(key, default), Ok(()), "{}", key.name);
         }
         let config = LogConfig::default();
         assert_eq!(config.segment_bytes, 1 << 30);

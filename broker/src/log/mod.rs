@@ -12,6 +12,7 @@ pub mod legacy_append;
 pub mod log_dir;
 pub mod manager;
 pub mod meta_properties;
+pub mod metadata_version;
 pub mod names;
 pub mod offset_index;
 pub mod partition_care;
