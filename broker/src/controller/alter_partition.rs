@@ -10,9 +10,9 @@ use kafka_wire::messages::alter_partition::{
 };
 use kafka_wire::wire::Uuid;
 
-use crate::controller::effects::{Question, Reply, StateWrite, Token};
+use crate::controller::effects::{Question, Reply, Token};
 use crate::controller::machine::{Machine, Step, Waiting};
-use crate::zk::znodes::{LeaderAndIsr, TopicPartition};
+use crate::zk::znodes::{LeaderAndIsr, StateWrite, TopicPartition};
 
 type Outcome = Result<LeaderAndIsr, ErrorCode>;
 

@@ -8,7 +8,9 @@ use kafka_wire::messages::stop_replica::{StopReplicaRequest, StopReplicaResponse
 use kafka_wire::messages::update_metadata::UpdateMetadataRequest;
 
 use crate::controller::context::LiveBroker;
-use crate::zk::znodes::{LeaderAndIsr, PartitionState, TopicAssignment, TopicPartition};
+use crate::zk::znodes::{
+    LeaderAndIsr, PartitionState, StateWrite, TopicAssignment, TopicPartition,
+};
 
 /// Names the caller that waits for a reply.
 pub type Token = u64;
@@ -184,17 +186,6 @@ pub enum Question {
     WriteAssignment(String, TopicAssignment),
     /// Remove `/admin/preferred_replica_election`; answered by [`Answer::Done`].
     RemovePreferredElection,
-}
-
-/// What came of a write to a partition's state.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StateWrite {
-    /// It was written and has this version.
-    Written(i32),
-    /// Another version was there; its state, or none when the node is gone.
-    Conflict(Option<PartitionState>),
-    /// It could not be written.
-    Failed(String),
 }
 
 /// The answer to a [`Question`].

@@ -17,9 +17,9 @@ use kafka_wire::messages::stop_replica::{StopReplicaPartitionError, StopReplicaR
 use kafka_wire::wire::Uuid;
 
 use super::*;
-use crate::controller::effects::{ControlRequest, ElectionKind, StateWrite};
+use crate::controller::effects::{ControlRequest, ElectionKind};
 use crate::metadata::cache::MetadataCache;
-use crate::zk::znodes::{BrokerRegistration, Endpoint, ReplicaAssignment};
+use crate::zk::znodes::{BrokerRegistration, Endpoint, ReplicaAssignment, StateWrite};
 
 const BROKERS: i32 = 4;
 

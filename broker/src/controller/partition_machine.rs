@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::controller::context::PartitionPhase;
-use crate::controller::effects::{ElectionFailure, ElectionKind, Question, StateWrite, Token};
+use crate::controller::effects::{ElectionFailure, ElectionKind, Question, Token};
 use crate::controller::election::{self, Strategy};
 use crate::controller::machine::{Machine, Step, Waiting};
-use crate::zk::znodes::{LeaderAndIsr, NO_LEADER, PartitionState, TopicPartition};
+use crate::zk::znodes::{LeaderAndIsr, NO_LEADER, PartitionState, StateWrite, TopicPartition};
 
 impl Machine {
     pub(super) fn start_partitions(&mut self) {

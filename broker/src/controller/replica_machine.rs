@@ -7,10 +7,10 @@ use kafka_wire::error_code::ErrorCode;
 use kafka_wire::messages::leader_and_isr::LeaderAndIsrResponse;
 
 use crate::controller::context::{Replica, ReplicaPhase};
-use crate::controller::effects::{Question, Reply, StateWrite, Token};
+use crate::controller::effects::{Question, Reply, Token};
 use crate::controller::election::Strategy;
 use crate::controller::machine::{Machine, Step, Waiting};
-use crate::zk::znodes::{LeaderAndIsr, NO_LEADER, TopicPartition};
+use crate::zk::znodes::{LeaderAndIsr, NO_LEADER, StateWrite, TopicPartition};
 
 impl Machine {
     pub(super) fn start_replicas(&mut self) {

@@ -521,6 +521,17 @@ impl PartitionState {
     }
 }
 
+/// What came of a write to a partition's state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StateWrite {
+    /// It was written and has this version.
+    Written(i32),
+    /// Another version was there; its state, or none when the node is gone.
+    Conflict(Option<PartitionState>),
+    /// It could not be written.
+    Failed(String),
+}
+
 /// `/config/<type>/<name>`: overrides in the order in which they were set.
 #[must_use]
 pub fn encode_config(config: &[(String, String)]) -> Vec<u8> {
