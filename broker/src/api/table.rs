@@ -17,6 +17,7 @@ use kafka_wire::reader::Reader;
 use kafka_wire::wire::WireError;
 use kafka_wire::writer::{Segment, Writer};
 
+use crate::api::admin::describe_log_dirs;
 use crate::api::cluster::{api_versions, describe_cluster, metadata};
 use crate::api::context::{RequestContext, Services};
 use crate::api::data::{delete_records, fetch, list_offsets, offset_for_leader_epoch, produce};
@@ -110,6 +111,7 @@ static TABLE: &[Row] = &[
     row!(ApiVersions 0..=3 api_versions::handle),
     row!(DeleteRecords 0..=2 delete_records::handle),
     row!(OffsetForLeaderEpoch 0..=4 offset_for_leader_epoch::handle),
+    row!(DescribeLogDirs 0..=4 describe_log_dirs::handle),
     row!(DescribeCluster 0..=1 describe_cluster::handle),
 ];
 

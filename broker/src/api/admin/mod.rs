@@ -1,1 +1,3 @@
-//! admin/mod
+//! Handlers of topics, configuration and log directories.
+
+pub mod describe_log_dirs;
