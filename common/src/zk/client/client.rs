@@ -31,8 +31,6 @@ pub struct ZkClientConfig {
     pub read_only: bool,
     /// The largest frame to take, in bytes.
     pub max_frame_bytes: usize,
-    /// Whether every failed attempt to connect is an event, or only the loss of a connection.
-    pub report_failed_attempts: bool,
     /// A session to go on with instead of a new one: id and password.
     pub resume: Option<(i64, Bytes)>,
 }
@@ -45,7 +43,6 @@ impl ZkClientConfig {
             session_timeout,
             read_only: false,
             max_frame_bytes: DEFAULT_MAX_FRAME_BYTES,
-            report_failed_attempts: false,
             resume: None,
         }
     }
@@ -86,7 +83,6 @@ impl ZkClient {
             session_timeout: config.session_timeout,
             read_only: config.read_only,
             max_frame_bytes: config.max_frame_bytes,
-            report_failed_attempts: config.report_failed_attempts,
         };
         let session = Session::new(
             settings,

@@ -352,7 +352,7 @@ impl ZkClient {
         local: bool,
     ) -> impl Future<Output = Result<(), ZkError>> + Send + use<> {
         let path_sent = self.server_path(path);
-        let known = self.watches.lock().has(&path_sent, kind);
+        let known = path::validate(path).map(|()| self.watches.lock().has(&path_sent, kind));
         let change = WatchChange::Remove {
             path: path_sent.to_string(),
             kind,
@@ -363,16 +363,16 @@ impl ZkClient {
             kind: kind.code(),
         };
         let request = Request::RemoveWatches(request);
-        let asked = known.then(|| self.tell(path, request, Some(change)));
+        let asked = known.map(|known| known.then(|| self.tell(path, request, Some(change))));
         let path = path.to_owned();
         async move {
-            match asked {
+            match asked? {
                 None => Err(ZkError::Api {
                     code: ErrorCode::NoWatcher,
                     path,
                 }),
                 Some(asked) => match asked.await {
-                    Err(error) if !local || error.is(ErrorCode::NoWatcher) => Err(error),
+                    Err(error) if !local => Err(error),
                     _ => Ok(()),
                 },
             }

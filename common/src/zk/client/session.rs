@@ -50,9 +50,6 @@ pub struct Settings {
     pub read_only: bool,
     /// The largest frame to take, in bytes.
     pub max_frame_bytes: usize,
-    /// Whether every failed attempt to connect is an event, as Java's client has it, or only the
-    /// loss of a connection.
-    pub report_failed_attempts: bool,
 }
 
 /// The reply to a request: header and what follows.
@@ -181,9 +178,6 @@ impl Session {
 
     fn attempt_failed(&mut self, reason: &str) {
         tracing::warn!(reason, "could not connect to zookeeper");
-        if self.settings.report_failed_attempts {
-            self.enter(SessionState::Disconnected);
-        }
         self.fail_waiting(&ZkError::ConnectionLoss);
     }
 

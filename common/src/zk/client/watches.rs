@@ -56,10 +56,6 @@ impl Watches {
         &mut self.sets[table as usize]
     }
 
-    fn holds(&self, table: Table, path: &str) -> bool {
-        self.sets[table as usize].contains(path)
-    }
-
     /// Takes a reply into account. Gives the kinds of watches that were removed from `path`.
     pub fn replied(&mut self, change: &WatchChange, ok: bool, no_node: bool) -> Vec<EventType> {
         match change {
@@ -84,44 +80,17 @@ impl Watches {
         Vec::new()
     }
 
-    /// Whether there is a watch that a removal of this kind would be about.
+    /// Whether there is a watch that a removal of this kind would take off.
     #[must_use]
     pub fn has(&self, path: &str, kind: WatcherType) -> bool {
-        let tables: &[Table] = match kind {
-            WatcherType::Children => &[Table::Child, Table::Persistent, Table::Recursive],
-            WatcherType::Data => &[
-                Table::Data,
-                Table::Exist,
-                Table::Persistent,
-                Table::Recursive,
-            ],
-            WatcherType::Any => &[
-                Table::Data,
-                Table::Exist,
-                Table::Child,
-                Table::Persistent,
-                Table::Recursive,
-            ],
-        };
-        tables.iter().any(|table| self.holds(*table, path))
+        removal(kind)
+            .iter()
+            .any(|(table, _)| self.sets[*table as usize].contains(path))
     }
 
     fn remove(&mut self, path: &str, kind: WatcherType) -> Vec<EventType> {
-        let (data, child) = (EventType::DataWatchRemoved, EventType::ChildWatchRemoved);
-        let persistent = EventType::PersistentWatchRemoved;
-        let tables: &[(Table, EventType)] = match kind {
-            WatcherType::Children => &[(Table::Child, child)],
-            WatcherType::Data => &[(Table::Data, data), (Table::Exist, data)],
-            WatcherType::Any => &[
-                (Table::Child, child),
-                (Table::Data, data),
-                (Table::Exist, data),
-                (Table::Persistent, persistent),
-                (Table::Recursive, persistent),
-            ],
-        };
         let mut removed = Vec::new();
-        for (table, event) in tables {
+        for (table, event) in removal(kind) {
             if self.set(*table).remove(path) && !removed.contains(event) {
                 removed.push(*event);
             }
@@ -186,6 +155,25 @@ impl Watches {
     }
 }
 
+/// The tables a removal looks at, and the event if it finds something. Persistent watches go
+/// only with all others.
+const fn removal(kind: WatcherType) -> &'static [(Table, EventType)] {
+    match kind {
+        WatcherType::Children => &[(Table::Child, EventType::ChildWatchRemoved)],
+        WatcherType::Data => &[
+            (Table::Data, EventType::DataWatchRemoved),
+            (Table::Exist, EventType::DataWatchRemoved),
+        ],
+        WatcherType::Any => &[
+            (Table::Child, EventType::ChildWatchRemoved),
+            (Table::Data, EventType::DataWatchRemoved),
+            (Table::Exist, EventType::DataWatchRemoved),
+            (Table::Persistent, EventType::PersistentWatchRemoved),
+            (Table::Recursive, EventType::PersistentWatchRemoved),
+        ],
+    }
+}
+
 /// As Java's client: the older request will do if there are no persistent watches, and servers
 /// before 3.6 know no other.
 fn request(watches: SetWatches2) -> Request {
@@ -239,7 +227,7 @@ mod tests {
             kind: WatcherType::Any,
             local: false,
         };
-        assert!(watches.has("/p", WatcherType::Data));
+        assert!(!watches.has("/p", WatcherType::Data) && watches.has("/p", WatcherType::Any));
         assert_eq!(watches.replied(&change, false, false), []);
         assert_eq!(
             watches.replied(&change, true, false),
