@@ -60,7 +60,10 @@ where
 }
 
 /// Writes `[yyyy-MM-dd HH:mm:ss,SSS]` in UTC.
-fn write_timestamp(writer: &mut impl fmt::Write, epoch_ms: i64) -> fmt::Result {
+///
+/// # Errors
+/// Those of the writer.
+pub fn write_timestamp(writer: &mut impl fmt::Write, epoch_ms: i64) -> fmt::Result {
     let (days, ms) = (
         epoch_ms.div_euclid(86_400_000),
         epoch_ms.rem_euclid(86_400_000),

@@ -7,16 +7,44 @@ mod zookeeper;
 
 use zookeeper::shell::{self, Flavour};
 
+const USAGE: &str = "usage: tandem COMMAND [OPTIONS]
+commands:
+  topics             create, list, describe, alter and delete topics (kafka-topics.sh)
+  zookeeper-shell    look at and change znodes (zookeeper-shell.sh)
+  zkCli              the same with ZooKeeper's own options (zkCli.sh)";
+
 fn main() {
-    let mut args = std::env::args().skip(1);
-    let code = match args.next().as_deref() {
-        Some("zookeeper-shell") => shell::main(Flavour::Kafka, args.collect()),
-        Some("zkCli") => shell::main(Flavour::ZooKeeper, args.collect()),
+    let mut arguments = std::env::args().skip(1);
+    let command = arguments.next().unwrap_or_default();
+    let rest: Vec<String> = arguments.collect();
+    let code = match command.as_str() {
+        "zookeeper-shell" => shell::main(Flavour::Kafka, rest),
+        "zkCli" => shell::main(Flavour::ZooKeeper, rest),
+        "topics" => on_runtime(kafka::topics::run(&rest)),
+        "help" | "--help" => {
+            println!("{USAGE}");
+            0
+        }
         other => {
-            let name = other.unwrap_or_default();
-            eprintln!("tandem: no command \"{name}\"; there are: zookeeper-shell, zkCli");
+            eprintln!("tandem: no command \"{other}\"\n{USAGE}");
             1
         }
     };
     std::process::exit(code);
+}
+
+/// Runs a tool on this thread alone: they wait for the network far more than they compute.
+fn on_runtime(tool: impl Future<Output = i32>) -> i32 {
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => {
+            let code = runtime.block_on(tool);
+            // A thread may still wait for standard input; it ends with the process.
+            runtime.shutdown_background();
+            code
+        }
+        Err(error) => {
+            eprintln!("tandem: could not start: {error}");
+            1
+        }
+    }
 }

@@ -1,1 +1,6 @@
-//! Producer, consumer and admin clients.
+//! A small Kafka client: what the tools are built on.
+pub mod admin;
+pub mod cluster;
+pub mod error;
+pub mod log;
+pub mod settings;
