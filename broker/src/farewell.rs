@@ -1,10 +1,7 @@
 //! Shell: the controlled shutdown: asks the controller to move leaders away before the broker stops (KIP-49).
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytestring::ByteString;
-use kafka_wire::client::connection::{Connection, ConnectionOptions};
 use kafka_wire::error_code::ErrorCode;
 use kafka_wire::messages::controlled_shutdown::ControlledShutdownRequest;
 
@@ -44,32 +41,15 @@ pub async fn controlled_shutdown(services: &Services) {
 
 /// One attempt; answers how many partitions remain.
 async fn ask(services: &Services) -> Result<usize, String> {
-    let snapshot = services.metadata.snapshot();
-    let controller = snapshot.controller_id.ok_or("no controller is known")?;
-    let broker = snapshot.brokers.get(&controller);
-    let endpoint = broker
-        .and_then(|broker| broker.endpoint(&services.config.inter_broker_listener_name))
-        .ok_or_else(|| format!("broker {controller}, the controller, is not alive"))?;
     let limit = Duration::from_millis(
         u64::try_from(services.config.controller_socket_timeout_ms).unwrap_or(0),
     );
-    let options = ConnectionOptions {
-        client_id: ByteString::from(services.broker_id.to_string()),
-        connect_timeout: limit,
-        ..ConnectionOptions::default()
-    };
-    let address = format!("{}:{}", endpoint.host, endpoint.port);
-    let connection = Connection::connect(&address, &options)
-        .await
-        .map_err(|error| error.to_string())?;
     let request = ControlledShutdownRequest {
         broker_id: services.broker_id,
-        broker_epoch: services.broker_epoch.load(Ordering::Acquire),
+        broker_epoch: services.controller.broker_epoch(),
     };
-    let response = connection
-        .send(&request, VERSION, limit)
-        .await
-        .map_err(|error| error.to_string())?;
+    let response = services.to_controller.send(&request, VERSION, limit).await;
+    let response = response.map_err(|error| error.to_string())?;
     match ErrorCode::from_code(response.error_code) {
         ErrorCode::None => Ok(response.remaining_partitions.len()),
         error => Err(error.to_string()),

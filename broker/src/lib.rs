@@ -14,4 +14,5 @@ pub mod metrics;
 pub mod net;
 pub mod replica;
 pub mod server;
+pub mod wiring;
 pub mod zk;

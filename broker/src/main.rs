@@ -1,2 +1,70 @@
-//! skeleton
-fn main() {}
+//! Shell: the `broker` command: arguments, signals, exit codes.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use broker::config::broker::BrokerConfig;
+use broker::server::Server;
+use clap::Parser;
+use common::shutdown::Shutdown;
+
+/// A Kafka-compatible broker, kept in order by ZooKeeper.
+#[derive(Debug, Parser)]
+#[command(name = "broker", version)]
+struct Arguments {
+    /// The configuration: server.properties, or the same keys in a .toml file
+    config: PathBuf,
+    /// Sets a property in place of the file's; may be repeated
+    #[arg(long = "override", value_name = "property=value")]
+    overrides: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let is_answer = !error.use_stderr();
+            // Fails only when nobody listens.
+            let _ = error.print();
+            return if is_answer {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            };
+        }
+    };
+    common::logging::init("info");
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("Exiting Kafka due to fatal exception: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
+    let config = BrokerConfig::load(&arguments.config, &arguments.overrides)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let mut signals = Shutdown::install()?;
+        let server = tokio::select! {
+            server = Server::start(config) => server?,
+            signal = signals.requested() => {
+                tracing::info!("{signal} during start, stopping");
+                return Ok(());
+            }
+        };
+        let outcome = tokio::select! {
+            signal = signals.requested() => {
+                tracing::info!("Terminating process due to signal {signal}");
+                Ok(())
+            }
+            error = server.failed() => Err(error),
+        };
+        server.stop().await;
+        outcome.map_err(Into::into)
+    })
+}

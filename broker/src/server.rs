@@ -1,1 +1,302 @@
-//! server
+//! Shell: puts a broker together, starts it and stops it, in Kafka's order (`KafkaServer.scala`).
+//!
+//! Start: ZooKeeper, cluster id, meta.properties, broker id, logs, bound but silent listeners, replica manager,
+//! registration, controller, group coordinator, configuration changes, and only then the first request is read.
+//! Stop: controlled shutdown, listeners, timers, coordinators, logs with their marker of a clean stop, controller,
+//! ZooKeeper.
+
+use std::fs;
+use std::net::ToSocketAddrs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::time::Duration;
+
+use bytestring::ByteString;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::api::context::Services;
+use crate::config::broker::BrokerConfig;
+use crate::controller::controller::{self, ControllerSettings};
+use crate::error::{RunError, StartError};
+use crate::farewell;
+use crate::housekeeping;
+use crate::log::manager::{LogManager, ManagerOptions};
+use crate::log::meta_properties;
+use crate::metadata::cache::MetadataCache;
+use crate::metadata::controller_channel::ControllerChannel;
+use crate::net::listener::{self, BoundListener, ConnectionLimits};
+use crate::replica::clock::now_ms;
+use crate::replica::manager::ReplicaManager;
+use crate::replica::topic_configs::TopicConfigs;
+use crate::wiring;
+use crate::zk::changes::ConfigChanges;
+use crate::zk::store::{StoreSettings, ZkStore};
+use crate::zk::znodes::{BrokerRegistration, Endpoint};
+
+/// A broker that runs.
+pub struct Server {
+    services: Arc<Services>,
+    closing: watch::Sender<bool>,
+    listeners: JoinSet<()>,
+    housekeeping: JoinSet<()>,
+    config_changes: ConfigChanges,
+}
+
+impl Server {
+    /// Starts a broker; it answers requests when this returns.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left running, and nothing registered.
+    pub async fn start(config: BrokerConfig) -> Result<Self, StartError> {
+        tracing::info!("starting");
+        tracing::info!("Connecting to zookeeper on {}", config.zookeeper_connect);
+        let store = ZkStore::connect(StoreSettings {
+            connect: config.zookeeper_connect.clone(),
+            session_timeout: millis(i64::from(config.zookeeper_session_timeout_ms)),
+            connection_timeout: millis(i64::from(config.zookeeper_connection_timeout_ms)),
+            secure: config.zookeeper_set_acl,
+        })
+        .await?;
+        let started = Self::start_with(store.clone(), config).await;
+        if started.is_err() {
+            // Takes the registration away at once instead of after the session timeout.
+            store.close().await;
+        }
+        started
+    }
+
+    async fn start_with(zk: Arc<ZkStore>, config: BrokerConfig) -> Result<Self, StartError> {
+        zk.create_top_level_paths().await?;
+        let cluster_id = zk.cluster_id().await?;
+        tracing::info!("Cluster ID = {cluster_id}");
+        let config = Arc::new(config);
+        let broker_id = broker_id(&zk, &config, &cluster_id).await?;
+        let topic_configs = Arc::new(TopicConfigs::new(config.clone())?);
+        let overridden = zk.configured_entities("topics").await?;
+        let overrides = zk.entity_configs("topics", &overridden).await?;
+        for (topic, overrides) in overridden.iter().zip(overrides) {
+            topic_configs.set(topic, overrides);
+        }
+        let logs = Arc::new(open_logs(&config, topic_configs.clone())?);
+        let metadata = Arc::new(MetadataCache::new());
+        let bound = bind_all(&config)?;
+        let replicas =
+            ReplicaManager::new(broker_id, config.clone(), logs.clone(), metadata.clone());
+
+        let registration = registration(&config, broker_id, &bound);
+        zk.check_endpoints(&registration).await?;
+        let epoch = zk.register_broker(&registration).await?;
+        let broker_epoch = Arc::new(AtomicI64::new(epoch));
+        let settings = ControllerSettings::from_config(&config, broker_id);
+        let controller =
+            controller::start(zk.clone(), settings, registration, broker_epoch.clone());
+        let to_controller = Arc::new(ControllerChannel::new(
+            metadata.clone(),
+            &config.inter_broker_listener_name,
+            broker_id,
+        ));
+        let groups = wiring::group_coordinator(&config, &replicas, &zk).await?;
+        groups.start();
+        let services = Arc::new(Services {
+            config,
+            broker_id,
+            cluster_id: ByteString::from(cluster_id),
+            anonymous: "User:ANONYMOUS".into(),
+            broker_epoch,
+            logs,
+            topic_configs,
+            replicas,
+            metadata,
+            zk,
+            controller,
+            to_controller,
+            groups,
+        });
+        Self::serve(services, bound).await
+    }
+
+    async fn serve(services: Arc<Services>, bound: Vec<BoundListener>) -> Result<Self, StartError> {
+        let config_changes = wiring::follow_configs(&services).await?;
+        let housekeeping = housekeeping::start(&services.config, &services.logs);
+        let (closing, is_closing) = watch::channel(false);
+        let limits = ConnectionLimits::new(&services.config);
+        let mut listeners = JoinSet::new();
+        for listener in bound {
+            tracing::info!("Awaiting socket connections on {}.", listener.address);
+            let services = services.clone();
+            listeners.spawn(listener::serve(
+                listener,
+                services,
+                limits.clone(),
+                is_closing.clone(),
+            ));
+        }
+        tracing::info!("[KafkaServer id={}] started", services.broker_id);
+        Ok(Self {
+            services,
+            closing,
+            listeners,
+            housekeeping,
+            config_changes,
+        })
+    }
+
+    /// The parts of the broker.
+    pub fn services(&self) -> &Arc<Services> {
+        &self.services
+    }
+
+    /// Ends when the broker cannot go on.
+    pub async fn failed(&self) -> RunError {
+        self.services.replicas.disks_gone().await;
+        let dirs = self.services.config.log_dirs.iter();
+        let dirs: Vec<String> = dirs.map(|dir| dir.display().to_string()).collect();
+        RunError::NoLogDirs(dirs.join(", "))
+    }
+
+    /// Stops the broker: leaders are moved away if there is where to, what was appended is on disk, the next start
+    /// needs no recovery.
+    pub async fn stop(mut self) {
+        let services = self.services;
+        tracing::info!("[KafkaServer id={}] shutting down", services.broker_id);
+        farewell::controlled_shutdown(&services).await;
+        drop(self.config_changes);
+        // Fails only if no listener is left, which is as good.
+        let _ = self.closing.send(true);
+        while self.listeners.join_next().await.is_some() {}
+        self.housekeeping.shutdown().await;
+        services.groups.shutdown();
+        let epoch = services.controller.broker_epoch();
+        tokio::task::block_in_place(|| services.logs.shutdown(now_ms(), epoch));
+        services.controller.stop().await;
+        services.zk.close().await;
+        tracing::info!(
+            "[KafkaServer id={}] shut down completed",
+            services.broker_id
+        );
+    }
+}
+
+fn millis(value: i64) -> Duration {
+    Duration::from_millis(u64::try_from(value).unwrap_or(0))
+}
+
+/// The broker's id: configured, remembered or new; makes sure that all log directories are this broker's.
+async fn broker_id(
+    zk: &ZkStore,
+    config: &BrokerConfig,
+    cluster_id: &str,
+) -> Result<i32, StartError> {
+    let configured = Some(config.broker_id).filter(|id| *id >= 0);
+    let known = meta_properties::verify(&config.log_dirs, cluster_id, configured)?;
+    let id = match known {
+        Some(id) => id,
+        None if config.broker_id_generation_enable => {
+            zk.generate_broker_id(config.reserved_broker_max_id).await?
+        }
+        None => return Err(StartError::NoBrokerId),
+    };
+    let usable = usable_dirs(&config.log_dirs)?;
+    meta_properties::ensure(&usable, cluster_id, id, now_ms())?;
+    Ok(id)
+}
+
+/// Makes the directories that are not there. One that cannot be made is left out as long as there is another.
+fn usable_dirs(dirs: &[PathBuf]) -> Result<Vec<PathBuf>, StartError> {
+    let mut usable = Vec::new();
+    let mut failure = None;
+    for dir in dirs {
+        match fs::create_dir_all(dir) {
+            Ok(()) => usable.push(dir.clone()),
+            Err(source) => {
+                failure = Some(StartError::LogDir {
+                    path: dir.clone(),
+                    source,
+                })
+            }
+        }
+    }
+    match failure {
+        Some(failure) if usable.is_empty() => Err(failure),
+        Some(failure) => {
+            tracing::error!("{failure}");
+            Ok(usable)
+        }
+        None => Ok(usable),
+    }
+}
+
+fn open_logs(
+    config: &BrokerConfig,
+    topic_configs: Arc<TopicConfigs>,
+) -> Result<LogManager, StartError> {
+    let threads = usize::try_from(config.num_recovery_threads_per_data_dir).unwrap_or(1);
+    let options = ManagerOptions {
+        log_dirs: config.log_dirs.clone(),
+        recovery_threads: threads,
+        producer_expiration_ms: i64::from(config.producer_id_expiration_ms),
+        topic_configs: Arc::new(move |topic: &str| topic_configs.get(topic)),
+        now_ms: now_ms(),
+    };
+    let logs = tokio::task::block_in_place(|| LogManager::open(&options))?;
+    for log in logs.logs() {
+        // So that a checkpoint before the controller's first word forgets nothing.
+        log.set_high_watermark(logs.checkpointed_high_watermark(&log));
+    }
+    Ok(logs)
+}
+
+fn bind_all(config: &BrokerConfig) -> Result<Vec<BoundListener>, StartError> {
+    let mut bound = Vec::new();
+    for endpoint in &config.listeners {
+        bound.push(listener::bind(endpoint, config)?);
+    }
+    Ok(bound)
+}
+
+/// What the broker says of itself in ZooKeeper: advertised addresses with the ports that are really bound.
+fn registration(
+    config: &BrokerConfig,
+    broker_id: i32,
+    bound: &[BoundListener],
+) -> BrokerRegistration {
+    let endpoints = config.advertised_listeners.iter().map(|advertised| {
+        let listener = bound
+            .iter()
+            .find(|listener| *listener.name == *advertised.listener);
+        let port = match (advertised.port, listener) {
+            (0, Some(listener)) => listener.address.port(),
+            (port, _) => port,
+        };
+        Endpoint {
+            listener: advertised.listener.clone(),
+            security_protocol: advertised.protocol.name().to_string(),
+            host: if advertised.host.is_empty() {
+                host_name()
+            } else {
+                advertised.host.clone()
+            },
+            port: i32::from(port),
+        }
+    });
+    BrokerRegistration {
+        id: broker_id,
+        endpoints: endpoints.collect(),
+        rack: config.broker_rack.clone(),
+        features: serde_json::Map::new(),
+    }
+}
+
+/// This machine's name if it can be resolved, else `localhost`.
+fn host_name() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    let is_known = !name.is_empty() && (name, 0).to_socket_addrs().is_ok();
+    if is_known {
+        name.to_string()
+    } else {
+        "localhost".to_string()
+    }
+}

@@ -8,10 +8,14 @@ use bytestring::ByteString;
 use kafka_wire::header::RequestHeader;
 
 use crate::config::broker::BrokerConfig;
+use crate::controller::controller::ControllerHandle;
 use crate::coordinator::group::coordinator::GroupCoordinator;
 use crate::log::manager::LogManager;
 use crate::metadata::cache::MetadataCache;
+use crate::metadata::controller_channel::ControllerChannel;
 use crate::replica::manager::ReplicaManager;
+use crate::replica::topic_configs::TopicConfigs;
+use crate::zk::store::ZkStore;
 
 /// The parts of one broker, shared by all its handlers.
 pub struct Services {
@@ -23,14 +27,22 @@ pub struct Services {
     pub cluster_id: ByteString,
     /// Who a client is that did not authenticate: `User:ANONYMOUS`.
     pub anonymous: Arc<str>,
-    /// The epoch of this broker's registration, -1 before the first.
-    pub broker_epoch: AtomicI64,
+    /// The epoch of this broker's registration; another one after an expired session.
+    pub broker_epoch: Arc<AtomicI64>,
     /// The logs on disk.
     pub logs: Arc<LogManager>,
+    /// The configuration of each topic.
+    pub topic_configs: Arc<TopicConfigs>,
     /// The partitions led and followed here.
     pub replicas: Arc<ReplicaManager>,
     /// What the controller last said of the cluster.
     pub metadata: Arc<MetadataCache>,
+    /// ZooKeeper.
+    pub zk: Arc<ZkStore>,
+    /// The controller, if this broker is it; also knows this broker's epoch.
+    pub controller: ControllerHandle,
+    /// The way to whoever is the controller.
+    pub to_controller: Arc<ControllerChannel>,
     /// The groups coordinated here.
     pub groups: Arc<GroupCoordinator>,
 }

@@ -12,3 +12,4 @@ pub mod manager;
 pub mod partition;
 pub mod purgatory;
 pub mod read;
+pub mod topic_configs;

@@ -33,6 +33,7 @@ pub async fn handle(
         .iter()
         .map(|order| (order.topic.clone(), order.topic_id))
         .collect();
+    learn_configs(services, &orders).await;
     let applied = tokio::task::block_in_place(|| {
         services
             .replicas
@@ -44,6 +45,33 @@ pub async fn handle(
             response(context.header.api_version, applied, &ids)
         }
         Err(error) => failed(error),
+    }
+}
+
+/// Reads the configuration of topics that are new to this broker, before their logs are made.
+async fn learn_configs(services: &Arc<Services>, orders: &[Order]) {
+    let has_log = |order: &Order| services.logs.get(&order.topic, order.partition).is_some();
+    let mut fresh: Vec<String> = Vec::new();
+    for order in orders.iter().filter(|order| !has_log(order)) {
+        if fresh.last().is_none_or(|last| **last != *order.topic) {
+            fresh.push(order.topic.to_string());
+        }
+    }
+    if fresh.is_empty() {
+        return;
+    }
+    match services.zk.entity_configs("topics", &fresh).await {
+        Ok(overrides) => {
+            for (topic, overrides) in fresh.iter().zip(overrides) {
+                services.topic_configs.set(topic, overrides);
+            }
+        }
+        Err(error) => {
+            tracing::error!(
+                "cannot read the configuration of {}: {error}",
+                fresh.join(", ")
+            );
+        }
     }
 }
 

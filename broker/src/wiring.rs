@@ -1,0 +1,85 @@
+//! Shell: makes parts of the broker out of others: what stands between two modules that do not know each other.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka_wire::records::compression::Codec;
+
+use crate::api::context::Services;
+use crate::config::broker::BrokerConfig;
+use crate::coordinator::group::coordinator::{CoordinatorConfig, GroupCoordinator};
+use crate::coordinator::group::message::GroupSettings;
+use crate::metadata::topic_names::GROUP_METADATA_TOPIC;
+use crate::replica::internal_topic::InternalTopic;
+use crate::replica::manager::ReplicaManager;
+use crate::zk::changes::ConfigChanges;
+use crate::zk::error::StoreError;
+use crate::zk::store::ZkStore;
+
+fn unsigned<T: TryInto<u64>>(value: T) -> u64 {
+    value.try_into().unwrap_or(0)
+}
+
+fn size<T: TryInto<usize>>(value: T) -> usize {
+    value.try_into().unwrap_or(0)
+}
+
+/// The group coordinator on top of `__consumer_offsets`.
+///
+/// # Errors
+/// When ZooKeeper cannot say how many partitions the topic has.
+pub async fn group_coordinator(
+    config: &BrokerConfig,
+    replicas: &Arc<ReplicaManager>,
+    zk: &ZkStore,
+) -> Result<Arc<GroupCoordinator>, StoreError> {
+    let existing = zk.assignment(GROUP_METADATA_TOPIC).await?;
+    let partitions = existing
+        .and_then(|topic| i32::try_from(topic.partitions.len()).ok())
+        .unwrap_or(config.offsets_topic_num_partitions);
+    let settings = CoordinatorConfig {
+        settings: GroupSettings {
+            min_session_timeout_ms: config.group_min_session_timeout_ms,
+            max_session_timeout_ms: config.group_max_session_timeout_ms,
+            max_size: size(config.group_max_size),
+            initial_rebalance_delay_ms: config.group_initial_rebalance_delay_ms,
+            max_offset_metadata_size: size(config.offset_metadata_max_bytes),
+            offsets_retention_ms: i64::from(config.offsets_retention_minutes) * 60_000,
+        },
+        partitions,
+        load_buffer_bytes: size(config.offsets_load_buffer_size),
+        retention_check_interval_ms: unsigned(config.offsets_retention_check_interval_ms),
+        required_acks: config.offsets_commit_required_acks,
+        codec: codec(config.offsets_topic_compression_codec),
+    };
+    let timeout = Duration::from_millis(unsigned(config.offsets_commit_timeout_ms));
+    let topic = InternalTopic::new(GROUP_METADATA_TOPIC, replicas.clone(), timeout);
+    Ok(GroupCoordinator::new(settings, Arc::new(topic)))
+}
+
+fn codec(number: i32) -> Codec {
+    u8::try_from(number)
+        .ok()
+        .and_then(Codec::from_id)
+        .unwrap_or(Codec::None)
+}
+
+/// Applies changed topic configurations to the logs, now and from now on.
+///
+/// # Errors
+/// When ZooKeeper cannot be read.
+pub async fn follow_configs(services: &Arc<Services>) -> Result<ConfigChanges, StoreError> {
+    let logs = services.logs.clone();
+    let topic_configs = services.topic_configs.clone();
+    ConfigChanges::start(services.zk.clone(), move |kind, name, overrides| {
+        if kind != "topics" {
+            return;
+        }
+        let config = topic_configs.set(name, overrides);
+        tracing::info!("Processing override for entityPath: topics/{name}");
+        for log in logs.logs_of_topic(name) {
+            log.update_config(config.clone());
+        }
+    })
+    .await
+}
