@@ -554,3 +554,7 @@ async fn run_expiry(interval: Duration, coordinator: Weak<GroupCoordinator>) {
         coordinator.expire_offsets();
     }
 }
+
+#[cfg(test)]
+#[path = "coordinator_test.rs"]
+mod tests;

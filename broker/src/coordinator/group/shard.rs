@@ -8,7 +8,6 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -18,6 +17,7 @@ use kafka_wire::records::compression::{Codec, compress};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use crate::coordinator::clock;
 use crate::coordinator::group::commit::Cleanup;
 use crate::coordinator::group::group::Group;
 use crate::coordinator::group::message::{
@@ -45,12 +45,8 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn now(&self) -> Now {
-        let wall = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let wall_ms = i64::try_from(wall.as_millis()).unwrap_or(i64::MAX);
         Now {
-            wall_ms,
+            wall_ms: clock::wall_ms(),
             mono_ms: self.timers.now_ms(),
         }
     }

@@ -1,0 +1,3 @@
+//! Producer ids.
+
+pub mod producer_ids;
