@@ -111,13 +111,13 @@ pub fn write(log_dir: &Path, meta: &MetaProperties, now_ms: i64) -> StorageResul
     if let Some(broker_id) = meta.broker_id {
         text.push_str(&format!("broker.id={broker_id}\n"));
     }
-    if let Some(cluster_id) = &meta.cluster_id {
-        text.push_str(&format!("cluster.id={cluster_id}\n"));
-    }
+    text.push_str("version=0\n");
     if let Some(directory_id) = &meta.directory_id {
         text.push_str(&format!("directory.id={directory_id}\n"));
     }
-    text.push_str("version=0\n");
+    if let Some(cluster_id) = &meta.cluster_id {
+        text.push_str(&format!("cluster.id={cluster_id}\n"));
+    }
     write_atomically(&log_dir.join(FILE_NAME), text.as_bytes())
 }
 
@@ -225,7 +225,7 @@ mod tests {
         let text = fs::read_to_string(dirs[1].join(FILE_NAME)).unwrap();
         assert_eq!(
             text,
-            "#\n#Thu Feb 29 23:59:59 UTC 2024\nbroker.id=4\ncluster.id=c1\nversion=0\n"
+            "#\n#Thu Feb 29 23:59:59 UTC 2024\nbroker.id=4\nversion=0\ncluster.id=c1\n"
         );
         assert_eq!(verify(&dirs, "c1", None).unwrap(), Some(4));
         let error = verify(&dirs, "c2", Some(4)).unwrap_err();

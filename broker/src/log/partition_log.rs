@@ -235,6 +235,13 @@ impl PartitionLog {
         self.inner.lock().producers.producers().len()
     }
 
+    /// Last sequence number of a producer; `None` if it is not known or has none.
+    pub fn last_sequence(&self, producer_id: i64) -> Option<i32> {
+        let inner = self.inner.lock();
+        let entry = inner.producers.producers().get(&producer_id)?;
+        Some(entry.last_sequence()).filter(|sequence| *sequence >= 0)
+    }
+
     /// Newest leader epoch with records, or noted by [`PartitionLog::assign_epoch_start_offset`].
     pub fn latest_epoch(&self) -> Option<i32> {
         self.epochs.read().latest().map(|entry| entry.epoch)

@@ -9,7 +9,8 @@ use crate::log::codec;
 use crate::log::error::{StorageError, StorageResult};
 use crate::log::partition_log::PartitionLog;
 use crate::log::scan::EntryHeader;
-use crate::log::segment::{FileRange, Segment};
+use crate::log::segment::Segment;
+use crate::log::segment_read::FileRange;
 use crate::log::txn_index::AbortedTxn;
 
 /// How far a reader may see.

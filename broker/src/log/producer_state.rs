@@ -406,7 +406,10 @@ impl ProducerStates {
         bytes.put_i16(1);
         bytes.put_u32(0);
         bytes.put_i32(self.producers.len() as i32);
-        for (producer_id, entry) in &self.producers {
+        // In order of id, so that equal states make equal files.
+        let mut producers: Vec<_> = self.producers.iter().collect();
+        producers.sort_unstable_by_key(|(producer_id, _)| **producer_id);
+        for (producer_id, entry) in producers {
             let last = entry.batches.back();
             bytes.put_i64(*producer_id);
             bytes.put_i16(entry.epoch);

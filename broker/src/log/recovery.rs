@@ -241,7 +241,8 @@ impl Loader<'_> {
             }
         }
         let mut segments = Vec::with_capacity(files.len());
-        for (base_offset, suffixes) in files {
+        let bases: Vec<i64> = files.keys().copied().collect();
+        for (index, (base_offset, suffixes)) in files.into_iter().enumerate() {
             if !suffixes.contains(&LOG_SUFFIX) {
                 for suffix in suffixes {
                     tracing::warn!(partition = %self.name, base_offset, suffix, "removing orphaned index file");
@@ -254,8 +255,9 @@ impl Loader<'_> {
                 suffixes.contains(&INDEX_SUFFIX) && suffixes.contains(&TIME_INDEX_SUFFIX);
             let bad_txn_index =
                 suffixes.contains(&TXN_INDEX_SUFFIX) && segment.txn_index().check().is_err();
-            // Those behind the recovery point are checked later anyway, if the stop was unclean.
-            let checked_later = !self.options.clean && base_offset >= self.options.recovery_point;
+            // Those that reach behind the recovery point are checked later, and what follows a cut is dropped then.
+            let end = bases.get(index + 1).copied().unwrap_or(i64::MAX);
+            let checked_later = !self.options.clean && end > self.options.recovery_point;
             if (!has_indexes || bad_txn_index) && !checked_later {
                 tracing::warn!(partition = %self.name, base_offset, "index missing or corrupt, rebuilding");
                 let mut producers = ProducerStates::default();

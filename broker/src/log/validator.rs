@@ -112,15 +112,12 @@ pub fn validate(
         TargetCompression::Codec(_) if source == NO_CODEC && view.header.is_control() => NO_CODEC,
         TargetCompression::Codec(target) => target,
     };
-    let valid = if source == NO_CODEC && target == NO_CODEC {
-        check.in_place(&view, &batch, view.payload())?
-    } else {
-        let plain = codec::decompress(&view)?;
-        if source == target && check.offsets_are_consecutive(&view, &plain)? {
-            check.in_place(&view, &batch, &plain)?
-        } else {
-            check.rebuild(&view, &plain, target)?
-        }
+    let plain = codec::decompress(&view)?;
+    let checked = check.records(&view, &plain)?;
+    let keep = source == target && (source == NO_CODEC || checked.consecutive);
+    let valid = match keep {
+        true => check.in_place(&view, &batch, checked.max_timestamp),
+        false => check.rebuild(&view, &plain, target)?,
     };
     if valid.rewritten {
         check.size(valid.size_bytes())?;
@@ -239,15 +236,19 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Checks each record; answers the largest timestamp.
-    fn records(&self, view: &BatchView<'_>, plain: &[u8]) -> Result<i64, AppendError> {
+    /// Checks each record.
+    fn records(&self, view: &BatchView<'_>, plain: &[u8]) -> Result<CheckedRecords, AppendError> {
         let mut failures = Failures::default();
-        let mut max_timestamp = NO_TIMESTAMP;
+        let mut checked = CheckedRecords {
+            max_timestamp: NO_TIMESTAMP,
+            consecutive: true,
+        };
         for (index, record) in view.records(plain).enumerate() {
             let record = record.map_err(|error| {
                 AppendError::invalid(format!("{error} in topic partition {}", self.partition))
             })?;
-            max_timestamp = max_timestamp.max(record.timestamp);
+            checked.max_timestamp = checked.max_timestamp.max(record.timestamp);
+            checked.consecutive &= record.offset_delta as usize == index;
             let parts = RecordParts {
                 has_key: record.key.is_some(),
                 timestamp: record.timestamp,
@@ -257,7 +258,7 @@ impl Check<'_> {
             self.record(view.header.timestamp_type(), &parts, &mut failures);
         }
         failures.into_result()?;
-        Ok(max_timestamp)
+        Ok(checked)
     }
 
     pub(super) fn record(
@@ -306,47 +307,24 @@ impl Check<'_> {
         }
     }
 
-    /// True if the records' offsets are 0, 1, 2 ...; some old clients leave gaps, and their batches are rewritten.
-    fn offsets_are_consecutive(
-        &self,
-        view: &BatchView<'_>,
-        plain: &[u8],
-    ) -> Result<bool, AppendError> {
-        for (expected, record) in view.records(plain).enumerate() {
-            let record = record.map_err(|error| {
-                AppendError::invalid(format!("{error} in topic partition {}", self.partition))
-            })?;
-            if i64::from(record.offset_delta) != expected as i64 {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
     /// Keeps the payload and sets the timestamps that the topic asks for.
-    fn in_place(
-        &self,
-        view: &BatchView<'_>,
-        batch: &Bytes,
-        plain: &[u8],
-    ) -> Result<ValidBatch, AppendError> {
-        let mut max_timestamp = self.records(view, plain)?;
+    fn in_place(&self, view: &BatchView<'_>, batch: &Bytes, max_timestamp: i64) -> ValidBatch {
         let mut header = view.header;
         let kind = self.config.message_timestamp_type;
-        if kind == TimestampType::LogAppendTime {
-            max_timestamp = self.options.now_ms;
-        }
+        let max_timestamp = match kind {
+            TimestampType::CreateTime => max_timestamp,
+            TimestampType::LogAppendTime => self.options.now_ms,
+        };
         if header.timestamp_type() != kind || header.max_timestamp != max_timestamp {
             header.set_timestamp(kind, max_timestamp);
             header.crc = header.compute_crc(view.payload());
         }
         header.base_offset = 0;
-        let payload = batch.slice(BATCH_HEADER_LEN..);
-        Ok(ValidBatch {
+        ValidBatch {
             header,
-            payload,
+            payload: batch.slice(BATCH_HEADER_LEN..),
             rewritten: false,
-        })
+        }
     }
 
     /// Writes the records into a new batch with another codec, or with offsets without gaps.
@@ -356,7 +334,6 @@ impl Check<'_> {
         plain: &[u8],
         target: u8,
     ) -> Result<ValidBatch, AppendError> {
-        self.records(view, plain)?;
         let header = &view.header;
         let mut builder =
             BatchBuilder::new(self.builder_options(header.is_transactional(), header));
@@ -386,6 +363,13 @@ impl Check<'_> {
             ..BatchBuilderOptions::default()
         }
     }
+}
+
+/// What checking a batch's records found.
+struct CheckedRecords {
+    max_timestamp: i64,
+    /// True if the records' offsets are 0, 1, 2 ...; some old clients leave gaps, and their batches are rewritten.
+    consecutive: bool,
 }
 
 /// What of a record decides whether it may be appended.
