@@ -352,7 +352,7 @@ impl ZkClient {
         local: bool,
     ) -> impl Future<Output = Result<(), ZkError>> + Send + use<> {
         let path_sent = self.server_path(path);
-        let known = path::validate(path).map(|()| self.watches.lock().has(&path_sent, kind));
+        let known = self.watches.lock().has(&path_sent, kind);
         let change = WatchChange::Remove {
             path: path_sent.to_string(),
             kind,
@@ -363,18 +363,17 @@ impl ZkClient {
             kind: kind.code(),
         };
         let request = Request::RemoveWatches(request);
-        let asked = known.map(|known| known.then(|| self.tell(path, request, Some(change))));
+        let asked = self.tell(path, request, known.then_some(change));
         let path = path.to_owned();
         async move {
-            match asked? {
-                None => Err(ZkError::Api {
+            match asked.await {
+                Err(error @ ZkError::Path(_)) => Err(error),
+                _ if !known => Err(ZkError::Api {
                     code: ErrorCode::NoWatcher,
                     path,
                 }),
-                Some(asked) => match asked.await {
-                    Err(error) if !local => Err(error),
-                    _ => Ok(()),
-                },
+                Err(error) if !local => Err(error),
+                _ => Ok(()),
             }
         }
     }

@@ -11,7 +11,7 @@ use rand::seq::SliceRandom;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::net::frame::{FrameReader, put_frame};
 use crate::zk::client::connect_string::ConnectString;
@@ -25,6 +25,9 @@ use crate::zk::response::{EventType, ReplyHeader};
 
 /// The longest pause between two rounds of connection attempts.
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
+
+/// The longest that closing waits for an attempt to connect that is under way.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// A session as the server knows it.
 #[derive(Debug, Clone, Default)]
@@ -273,16 +276,7 @@ impl Session {
         &mut self,
         failed_attempts: u32,
     ) -> Result<(TcpStream, FrameReader, ConnectResponse), Ended> {
-        let servers = u32::try_from(self.settings.connect.servers.len()).unwrap_or(u32::MAX);
-        let round = failed_attempts / servers;
-        let pause = if failed_attempts.is_multiple_of(servers) && round > 0 {
-            let longest = Duration::from_millis(100).saturating_mul(1 << round.min(8));
-            longest
-                .min(MAX_BACKOFF)
-                .mul_f64(rand::random_range(0.5..1.0))
-        } else {
-            Duration::ZERO
-        };
+        self.pause(failed_attempts).await?;
         let index = self.next_server % self.settings.connect.servers.len();
         self.next_server = index + 1;
         let (host, port) = self.settings.connect.servers[index].clone();
@@ -291,7 +285,6 @@ impl Session {
         let limit = self.settings.max_frame_bytes;
         let longest = self.connect_timeout();
         let attempt = async {
-            sleep(pause).await;
             tracing::debug!(server, "connecting to zookeeper");
             match timeout(longest, handshake(&host, port, &request, limit)).await {
                 Ok(Ok(connected)) => Ok(connected),
@@ -303,19 +296,56 @@ impl Session {
             }
         };
         tokio::pin!(attempt);
+        // A session that this attempt gets is closed in order, so closing waits for it a while.
+        let patience = sleep(CLOSE_PATIENCE);
+        tokio::pin!(patience);
+        let mut closing = false;
         loop {
-            if self.wants_to_end() {
-                return Err(Ended::Over(SessionState::Closed));
-            }
             tokio::select! {
                 connected = &mut attempt => {
                     let (stream, frames, response) = connected.map_err(Ended::Lost)?;
                     return self.admit(server.clone(), stream, frames, response);
                 }
-                call = self.calls.recv() => {
+                call = self.calls.recv(), if !closing => {
                     // All handles dropped is a wish to close.
-                    self.waiting.push_back(call.unwrap_or(Call::Close));
+                    let call = call.unwrap_or(Call::Close);
+                    if matches!(call, Call::Abandon) {
+                        return Err(Ended::Over(SessionState::Closed));
+                    }
+                    closing = matches!(call, Call::Close);
+                    self.waiting.push_back(call);
+                    patience.as_mut().reset(Instant::now() + CLOSE_PATIENCE);
                 }
+                () = &mut patience, if closing => {
+                    return Err(Ended::Over(SessionState::Closed));
+                }
+            }
+        }
+    }
+
+    /// Waits before another round through the servers, unless the session is to end.
+    async fn pause(&mut self, failed_attempts: u32) -> Result<(), Ended> {
+        let servers = u32::try_from(self.settings.connect.servers.len()).unwrap_or(u32::MAX);
+        let round = failed_attempts / servers;
+        if self.wants_to_end() {
+            return Err(Ended::Over(SessionState::Closed));
+        }
+        if !failed_attempts.is_multiple_of(servers) || round == 0 {
+            return Ok(());
+        }
+        let longest = Duration::from_millis(100)
+            .saturating_mul(1 << round.min(8))
+            .min(MAX_BACKOFF);
+        let pause = sleep(longest.mul_f64(rand::random_range(0.5..1.0)));
+        tokio::pin!(pause);
+        loop {
+            if self.wants_to_end() {
+                return Err(Ended::Over(SessionState::Closed));
+            }
+            tokio::select! {
+                biased;
+                () = &mut pause => return Ok(()),
+                call = self.calls.recv() => self.waiting.push_back(call.unwrap_or(Call::Close)),
             }
         }
     }
