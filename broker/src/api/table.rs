@@ -17,7 +17,9 @@ use kafka_wire::reader::Reader;
 use kafka_wire::wire::WireError;
 use kafka_wire::writer::{Segment, Writer};
 
-use crate::api::admin::describe_log_dirs;
+use crate::api::admin::{
+    alter_configs, describe_configs, describe_log_dirs, incremental_alter_configs,
+};
 use crate::api::cluster::{api_versions, describe_cluster, metadata};
 use crate::api::context::{RequestContext, Services};
 use crate::api::data::{delete_records, fetch, list_offsets, offset_for_leader_epoch, produce};
@@ -111,7 +113,10 @@ static TABLE: &[Row] = &[
     row!(ApiVersions 0..=3 api_versions::handle),
     row!(DeleteRecords 0..=2 delete_records::handle),
     row!(OffsetForLeaderEpoch 0..=4 offset_for_leader_epoch::handle),
+    row!(DescribeConfigs 0..=4 describe_configs::handle),
+    row!(AlterConfigs 0..=2 alter_configs::handle),
     row!(DescribeLogDirs 0..=4 describe_log_dirs::handle),
+    row!(IncrementalAlterConfigs 0..=1 incremental_alter_configs::handle),
     row!(DescribeCluster 0..=1 describe_cluster::handle),
 ];
 
