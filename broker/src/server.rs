@@ -99,6 +99,7 @@ impl Server {
         ));
         let groups = wiring::group_coordinator(&config, &replicas, &zk).await?;
         groups.start();
+        let producer_ids = wiring::producer_ids(broker_id, &config, &controller, &to_controller);
         let services = Arc::new(Services {
             config,
             broker_id,
@@ -113,13 +114,19 @@ impl Server {
             controller,
             to_controller,
             groups,
+            producer_ids,
+            features_epoch: Arc::new(AtomicI64::new(-1)),
         });
         Self::serve(services, bound).await
     }
 
     async fn serve(services: Arc<Services>, bound: Vec<BoundListener>) -> Result<Self, StartError> {
         let config_changes = wiring::follow_configs(&services).await?;
-        let housekeeping = housekeeping::start(&services.config, &services.logs);
+        let mut housekeeping = housekeeping::start(&services.config, &services.logs);
+        housekeeping.spawn(wiring::follow_features(
+            services.zk.clone(),
+            services.features_epoch.clone(),
+        ));
         let (closing, is_closing) = watch::channel(false);
         let limits = ConnectionLimits::new(&services.config);
         let mut listeners = JoinSet::new();

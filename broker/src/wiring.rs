@@ -1,20 +1,27 @@
 //! Shell: makes parts of the broker out of others: what stands between two modules that do not know each other.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use kafka_wire::error_code::ErrorCode;
+use kafka_wire::messages::allocate_producer_ids::AllocateProducerIdsRequest;
 use kafka_wire::records::compression::Codec;
 
 use crate::api::context::Services;
 use crate::config::broker::BrokerConfig;
+use crate::controller::controller::ControllerHandle;
 use crate::coordinator::group::coordinator::{CoordinatorConfig, GroupCoordinator};
 use crate::coordinator::group::message::GroupSettings;
+use crate::coordinator::transaction::producer_ids::{ProducerIdBlock, ProducerIds};
+use crate::metadata::controller_channel::ControllerChannel;
 use crate::metadata::topic_names::GROUP_METADATA_TOPIC;
 use crate::replica::internal_topic::InternalTopic;
 use crate::replica::manager::ReplicaManager;
 use crate::zk::changes::ConfigChanges;
 use crate::zk::error::StoreError;
-use crate::zk::store::ZkStore;
+use crate::zk::paths;
+use crate::zk::store::{StoreEvent, ZkStore};
 
 fn unsigned<T: TryInto<u64>>(value: T) -> u64 {
     value.try_into().unwrap_or(0)
@@ -64,6 +71,40 @@ fn codec(number: i32) -> Codec {
         .unwrap_or(Codec::None)
 }
 
+/// Producer ids in blocks from the controller.
+pub fn producer_ids(
+    broker_id: i32,
+    config: &BrokerConfig,
+    controller: &ControllerHandle,
+    to_controller: &Arc<ControllerChannel>,
+) -> Arc<ProducerIds> {
+    let limit = Duration::from_millis(unsigned(config.request_timeout_ms));
+    let (controller, channel) = (controller.clone(), to_controller.clone());
+    ProducerIds::new(Box::new(move || {
+        let (controller, channel) = (controller.clone(), channel.clone());
+        Box::pin(async move {
+            let broker_epoch = controller.broker_epoch();
+            let request = AllocateProducerIdsRequest {
+                broker_id,
+                broker_epoch,
+            };
+            match channel.send(&request, 0, limit).await {
+                Ok(answer) => match ErrorCode::from_code(answer.error_code) {
+                    ErrorCode::None => Ok(ProducerIdBlock {
+                        start: answer.producer_id_start,
+                        len: answer.producer_id_len,
+                    }),
+                    error => Err(error),
+                },
+                Err(error) => {
+                    tracing::warn!("cannot get producer ids from the controller: {error}");
+                    Err(ErrorCode::CoordinatorLoadInProgress)
+                }
+            }
+        })
+    }))
+}
+
 /// Applies changed topic configurations to the logs, now and from now on.
 ///
 /// # Errors
@@ -82,4 +123,23 @@ pub async fn follow_configs(services: &Arc<Services>) -> Result<ConfigChanges, S
         }
     })
     .await
+}
+
+/// Keeps `epoch` at the version of `/feature`, -1 while that is unknown.
+pub async fn follow_features(zk: Arc<ZkStore>, epoch: Arc<AtomicI64>) {
+    let mut events = zk.subscribe();
+    loop {
+        match zk.feature_version(true).await {
+            Ok(version) => epoch.store(version.map_or(-1, i64::from), Ordering::Release),
+            Err(error) => tracing::error!("cannot read {}: {error}", paths::FEATURE),
+        }
+        loop {
+            match events.recv().await {
+                Some(StoreEvent::Node { path, .. }) if path == paths::FEATURE => break,
+                Some(StoreEvent::Renewed) => break,
+                Some(_) => {}
+                None => return,
+            }
+        }
+    }
 }

@@ -35,7 +35,10 @@ fn main() {
 
 /// Runs a tool on this thread alone: they wait for the network far more than they compute.
 fn on_runtime(tool: impl Future<Output = i32>) -> i32 {
-    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => {
             let code = runtime.block_on(tool);
             // A thread may still wait for standard input; it ends with the process.

@@ -10,6 +10,7 @@ use kafka_wire::header::RequestHeader;
 use crate::config::broker::BrokerConfig;
 use crate::controller::controller::ControllerHandle;
 use crate::coordinator::group::coordinator::GroupCoordinator;
+use crate::coordinator::transaction::producer_ids::ProducerIds;
 use crate::log::manager::LogManager;
 use crate::metadata::cache::MetadataCache;
 use crate::metadata::controller_channel::ControllerChannel;
@@ -45,6 +46,10 @@ pub struct Services {
     pub to_controller: Arc<ControllerChannel>,
     /// The groups coordinated here.
     pub groups: Arc<GroupCoordinator>,
+    /// Ids for producers.
+    pub producer_ids: Arc<ProducerIds>,
+    /// The epoch of the finalized features: the version of `/feature`, -1 while unknown.
+    pub features_epoch: Arc<AtomicI64>,
 }
 
 impl Services {

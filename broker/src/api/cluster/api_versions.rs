@@ -1,6 +1,7 @@
 //! Shell: ApiVersions, 0 to 3: what this broker serves (KIP-35, KIP-511).
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use kafka_wire::api_key::ApiKey;
 use kafka_wire::error_code::ErrorCode;
@@ -11,7 +12,7 @@ use crate::api::table;
 
 /// Answers with the table of APIs.
 pub async fn handle(
-    _services: &Arc<Services>,
+    services: &Arc<Services>,
     context: &RequestContext,
     request: ApiVersionsRequest,
 ) -> ApiVersionsResponse {
@@ -29,6 +30,7 @@ pub async fn handle(
         api_keys: table::advertised()
             .map(|(key, min, max)| entry(key, min, max))
             .collect(),
+        finalized_features_epoch: services.features_epoch.load(Ordering::Acquire),
         ..ApiVersionsResponse::default()
     }
 }
