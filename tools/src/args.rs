@@ -340,6 +340,7 @@ mod tests {
     fn help_has_two_columns() {
         let help = help(OPTIONS);
         assert!(help.lines().all(|line| line.len() == 80), "{help}");
-        assert!(help.contains("--partitions <Integer: # of            How many. (default: 1)"));
+        let row = "--partitions <Integer: # of partitions>  How many. (default: 1)";
+        assert!(help.contains(row), "{help}");
     }
 }

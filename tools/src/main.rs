@@ -10,6 +10,7 @@ use zookeeper::shell::{self, Flavour};
 const USAGE: &str = "usage: tandem COMMAND [OPTIONS]
 commands:
   topics             create, list, describe, alter and delete topics (kafka-topics.sh)
+  console-producer   write lines of standard input to a topic (kafka-console-producer.sh)
   zookeeper-shell    look at and change znodes (zookeeper-shell.sh)
   zkCli              the same with ZooKeeper's own options (zkCli.sh)";
 
@@ -21,6 +22,7 @@ fn main() {
         "zookeeper-shell" => shell::main(Flavour::Kafka, rest),
         "zkCli" => shell::main(Flavour::ZooKeeper, rest),
         "topics" => on_runtime(kafka::topics::run(&rest)),
+        "console-producer" => on_runtime(kafka::console_producer::run(&rest)),
         "help" | "--help" => {
             println!("{USAGE}");
             0

@@ -12,6 +12,7 @@ use kafka_wire::client::connection::{Connection, ConnectionError, ConnectionOpti
 use kafka_wire::client::versions::BrokerVersions;
 use kafka_wire::error_code::ErrorCode;
 use kafka_wire::message::Request;
+use kafka_wire::messages::api_versions::ApiVersionsRequest;
 use kafka_wire::messages::find_coordinator::FindCoordinatorRequest;
 use kafka_wire::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
 use tokio::time::Instant;
@@ -256,6 +257,16 @@ impl Cluster {
             }
         }
         Err(last)
+    }
+
+    /// Waits until the brokers have read all that was sent to them: an answer to a last request
+    /// says so. Requests without an answer would be lost otherwise when the process ends.
+    pub async fn drain(&self) {
+        let links: Vec<Arc<Link>> = self.state().links.values().map(Arc::clone).collect();
+        for link in links {
+            // A broker that has closed the connection reads nothing more.
+            let _ = link.send(&ApiVersionsRequest::default(), 0).await;
+        }
     }
 
     /// How long to wait before brokers that could not be reached are tried again.

@@ -52,6 +52,12 @@ impl Settings {
             .or_insert_with(|| value.into());
     }
 
+    /// All pairs.
+    #[must_use]
+    pub fn all(&self) -> &BTreeMap<String, String> {
+        &self.values
+    }
+
     /// The value as given.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
