@@ -23,7 +23,12 @@ use crate::api::admin::{
 use crate::api::cluster::{api_versions, describe_cluster, metadata};
 use crate::api::context::{RequestContext, Services};
 use crate::api::data::{delete_records, fetch, list_offsets, offset_for_leader_epoch, produce};
+use crate::api::group::{
+    delete_groups, describe_groups, find_coordinator, heartbeat, join_group, leave_group,
+    list_groups, offset_commit, offset_delete, offset_fetch, sync_group,
+};
 use crate::api::replication::{leader_and_isr, stop_replica};
+use crate::api::transaction::init_producer_id;
 
 /// Where a request came from.
 #[derive(Debug)]
@@ -110,13 +115,25 @@ static TABLE: &[Row] = &[
     row!(Metadata 0..=12 metadata::handle),
     row!(LeaderAndIsr 0..=7 leader_and_isr::handle),
     row!(StopReplica 0..=4 stop_replica::handle),
+    row!(OffsetCommit 0..=9 offset_commit::handle),
+    row!(OffsetFetch 0..=9 offset_fetch::handle),
+    row!(FindCoordinator 0..=4 find_coordinator::handle),
+    row!(JoinGroup 0..=9 join_group::handle),
+    row!(Heartbeat 0..=4 heartbeat::handle),
+    row!(LeaveGroup 0..=5 leave_group::handle),
+    row!(SyncGroup 0..=5 sync_group::handle),
+    row!(DescribeGroups 0..=5 describe_groups::handle),
+    row!(ListGroups 0..=4 list_groups::handle),
     row!(ApiVersions 0..=3 api_versions::handle),
     row!(DeleteRecords 0..=2 delete_records::handle),
+    row!(InitProducerId 0..=4 init_producer_id::handle),
     row!(OffsetForLeaderEpoch 0..=4 offset_for_leader_epoch::handle),
     row!(DescribeConfigs 0..=4 describe_configs::handle),
     row!(AlterConfigs 0..=2 alter_configs::handle),
     row!(DescribeLogDirs 0..=4 describe_log_dirs::handle),
+    row!(DeleteGroups 0..=2 delete_groups::handle),
     row!(IncrementalAlterConfigs 0..=1 incremental_alter_configs::handle),
+    row!(OffsetDelete 0..=0 offset_delete::handle),
     row!(DescribeCluster 0..=1 describe_cluster::handle),
 ];
 

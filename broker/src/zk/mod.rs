@@ -3,6 +3,7 @@
 pub mod changes;
 pub mod cluster;
 pub mod configs;
+pub mod consumer_offsets;
 pub mod error;
 pub mod paths;
 pub mod registration;

@@ -1,1 +1,3 @@
-//! transaction/mod
+//! Producer ids and transactions.
+
+pub mod init_producer_id;

@@ -29,9 +29,6 @@ use crate::coordinator::java;
 use crate::coordinator::replay::{Entry, replay};
 use crate::coordinator::timers::Timers;
 
-/// The topic that holds groups and their offsets.
-pub const GROUP_METADATA_TOPIC: &str = "__consumer_offsets";
-
 /// What a coordinator needs to know.
 #[derive(Clone, Debug)]
 pub struct CoordinatorConfig {
