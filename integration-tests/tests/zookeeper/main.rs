@@ -2,6 +2,7 @@
 
 mod files;
 mod four_letter_words;
+mod shell;
 mod start_and_stop;
 
 use anyhow::{Result, ensure};
