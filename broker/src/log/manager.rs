@@ -476,3 +476,7 @@ impl LogManager {
         gone
     }
 }
+
+#[cfg(test)]
+#[path = "manager_test.rs"]
+mod tests;

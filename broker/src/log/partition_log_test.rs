@@ -201,3 +201,206 @@ fn clean_and_unclean_reopening_keep_everything() {
         );
     }
 }
+
+#[test]
+fn retention_removes_whole_old_segments() {
+    let dir = TempDir::new().unwrap();
+    let settings = [
+        ("segment.bytes", "1000"),
+        ("retention.ms", "500"),
+        ("file.delete.delay.ms", "60000"),
+    ];
+    let log = open(&dir, config(&settings), true, 0);
+    for i in 0..30 {
+        append(&log, &batch(1, 200, NOW + i * 10)).unwrap();
+    }
+    let segments = log.segment_count();
+    assert_eq!(log.retention_pass(NOW + 400).unwrap(), 0);
+    log.set_high_watermark(5);
+    assert!(
+        log.retention_pass(NOW + 10_000).unwrap() <= 2,
+        "only below the high watermark"
+    );
+    log.set_high_watermark(30);
+    let start = log.log_start_offset();
+    assert!(log.retention_pass(NOW + 600).unwrap() > 0);
+    assert!(log.log_start_offset() > start && log.segment_count() < segments);
+    let error = log.read(0, 100, FetchBound::LogEnd, true).unwrap_err();
+    assert!(matches!(
+        error,
+        ReadError::OffsetOutOfRange { requested: 0, .. }
+    ));
+    // All go in the end, and offsets go on.
+    log.retention_pass(NOW + 100_000).unwrap();
+    assert_eq!(
+        (
+            log.log_start_offset(),
+            log.log_end_offset(),
+            log.size_bytes()
+        ),
+        (30, 30, 0)
+    );
+    assert_eq!(append(&log, &batch(1, 1, NOW)).unwrap().first_offset, 30);
+    let deleted = || {
+        let names = std::fs::read_dir(dir.path()).unwrap();
+        names
+            .filter(|e| {
+                e.as_ref()
+                    .unwrap()
+                    .file_name()
+                    .to_str()
+                    .unwrap()
+                    .ends_with(".deleted")
+            })
+            .count()
+    };
+    assert!(deleted() > 10);
+    log.remove_doomed_files(NOW + 50_000).unwrap();
+    assert!(deleted() > 10);
+    log.remove_doomed_files(NOW + 200_000).unwrap();
+    assert_eq!(deleted(), 0);
+}
+
+#[test]
+fn retention_by_size_and_compacted_topics() {
+    let dir = TempDir::new().unwrap();
+    let log = open(
+        &dir,
+        config(&[("segment.bytes", "1000"), ("retention.bytes", "2500")]),
+        true,
+        0,
+    );
+    for _ in 0..41 {
+        append(&log, &batch(1, 200, NOW)).unwrap();
+    }
+    log.update_config(config(&[
+        ("segment.bytes", "1000"),
+        ("cleanup.policy", "compact"),
+        ("retention.bytes", "1"),
+        ("retention.ms", "1"),
+    ]));
+    assert_eq!(
+        log.retention_pass(NOW + 1_000_000).unwrap(),
+        0,
+        "compacted topics are kept whole"
+    );
+    log.update_config(config(&[
+        ("segment.bytes", "1000"),
+        ("retention.bytes", "2500"),
+    ]));
+    log.retention_pass(NOW).unwrap();
+    assert!(
+        (2500..3500).contains(&log.size_bytes()),
+        "{}",
+        log.size_bytes()
+    );
+    // DeleteRecords moves the start at once, segments follow with the next pass.
+    let target = log.log_end_offset() - 1;
+    assert!(log.delete_records_before(target).unwrap());
+    assert!(!log.delete_records_before(target - 5).unwrap());
+    assert!(log.delete_records_before(target + 2).is_err());
+    assert_eq!(log.log_start_offset(), target);
+    log.retention_pass(NOW).unwrap();
+    assert_eq!(log.segment_count(), 1);
+    assert!(log.starts_within_segment());
+    assert_eq!(bases(&log, target, 1000), [target]);
+}
+
+#[test]
+fn truncation_resets_what_follows() {
+    let dir = TempDir::new().unwrap();
+    let log = open(&dir, config(&[("segment.bytes", "1000")]), true, 0);
+    for i in 0..20 {
+        let epoch = i / 8;
+        log.append_as_leader(&idempotent(1, 200, NOW, 4, 0, i), epoch, &CLIENT)
+            .unwrap();
+    }
+    log.set_high_watermark(20);
+    assert!(log.truncate_to(9, NOW).unwrap());
+    assert!(!log.truncate_to(9, NOW).unwrap());
+    assert_eq!((log.log_end_offset(), log.high_watermark()), (9, 9));
+    assert_eq!(log.latest_epoch(), Some(1));
+    assert_eq!(log.last_sequence(4), Some(8));
+    assert_eq!(log.end_offset_for_epoch(0).unwrap().end_offset, 8);
+    log.append_as_leader(&idempotent(1, 200, NOW, 4, 0, 9), 5, &CLIENT)
+        .unwrap();
+    log.set_high_watermark(i64::MAX);
+    assert_eq!(bases(&log, 9, 10_000), [9]);
+    log.truncate_fully_and_start_at(100, Some(90), NOW).unwrap();
+    assert_eq!((log.log_start_offset(), log.log_end_offset()), (90, 100));
+    assert_eq!((log.producer_count(), log.latest_epoch()), (0, None));
+    assert_eq!(append(&log, &batch(1, 1, NOW)).unwrap().first_offset, 100);
+    log.close(NOW).unwrap();
+    drop(log);
+    assert_eq!(open(&dir, config(&[]), true, 0).log_end_offset(), 101);
+}
+
+#[test]
+fn read_committed_stops_at_the_open_transaction_and_names_the_aborted() {
+    use kafka_wire::records::control::{ControlType, EndTransactionMarker, marker_batch};
+    let dir = TempDir::new().unwrap();
+    let log = open(&dir, config(&[]), true, 0);
+    let in_transaction = |sequence| {
+        let mut builder = BatchBuilder::new(BatchBuilderOptions {
+            producer_id: 8,
+            producer_epoch: 0,
+            base_sequence: sequence,
+            transactional: true,
+            ..BatchBuilderOptions::default()
+        });
+        builder.append(NOW, None, Some(b"v"));
+        builder.build()
+    };
+    append(&log, &batch(1, 1, NOW)).unwrap();
+    append(&log, &in_transaction(0)).unwrap();
+    append(&log, &batch(1, 1, NOW)).unwrap();
+    assert_eq!((log.last_stable_offset(), log.high_watermark()), (1, 3));
+    let committed = |from| {
+        log.read(from, 10_000, FetchBound::LastStable, true)
+            .unwrap()
+    };
+    assert_eq!(contents(&committed(0)).0, [0]);
+    assert!(committed(1).records.is_empty());
+    let marker = EndTransactionMarker {
+        control_type: ControlType::Abort,
+        coordinator_epoch: 0,
+    };
+    let coordinator = AppendOptions {
+        origin: AppendOrigin::Coordinator,
+        ..CLIENT
+    };
+    let coordinator = AppendOptions {
+        produce_version: None,
+        ..coordinator
+    };
+    log.append_as_leader(&marker_batch(marker, 8, 0, NOW), 3, &coordinator)
+        .unwrap();
+    assert_eq!(
+        log.last_stable_offset(),
+        1,
+        "the marker is not replicated yet"
+    );
+    log.set_high_watermark(4);
+    assert_eq!(log.last_stable_offset(), 4);
+    let result = committed(0);
+    assert_eq!(contents(&result).0, [0, 1, 2, 3]);
+    assert_eq!(result.aborted, Some(vec![(8, 1)]));
+    // A client may not write the marker itself.
+    let error = append(&log, &marker_batch(marker, 8, 0, NOW)).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::InvalidRecord);
+}
+
+#[test]
+fn segments_roll_by_time_and_start_again_after_an_idle_reopening() {
+    let dir = TempDir::new().unwrap();
+    let log = open(&dir, config(&[("segment.ms", "1000")]), true, 0);
+    append(&log, &batch(1, 1, NOW)).unwrap();
+    append(&log, &batch(1, 1, NOW + 1000)).unwrap();
+    assert_eq!(log.segment_count(), 1);
+    append(&log, &batch(1, 1, NOW + 1001)).unwrap();
+    assert_eq!(log.segment_count(), 2);
+    drop(log);
+    let log = open(&dir, config(&[("segment.ms", "1000")]), false, 0);
+    append(&log, &batch(1, 1, NOW + 2002)).unwrap();
+    assert_eq!(log.segment_count(), 3);
+}

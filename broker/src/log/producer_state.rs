@@ -545,3 +545,7 @@ fn decode_entry(bytes: &[u8]) -> (i64, ProducerEntry) {
     };
     (producer_id, entry)
 }
+
+#[cfg(test)]
+#[path = "producer_state_test.rs"]
+mod tests;

@@ -433,3 +433,7 @@ impl Failures {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "validator_test.rs"]
+mod tests;
