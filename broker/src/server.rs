@@ -16,6 +16,7 @@ use bytestring::ByteString;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::admin::topics::TopicAdmin;
 use crate::api::context::Services;
 use crate::config::broker::BrokerConfig;
 use crate::controller::controller::{self, ControllerSettings};
@@ -100,6 +101,11 @@ impl Server {
         let groups = wiring::group_coordinator(&config, &replicas, &zk).await?;
         groups.start();
         let producer_ids = wiring::producer_ids(broker_id, &config, &controller, &to_controller);
+        let topics = Arc::new(TopicAdmin::new(
+            config.clone(),
+            zk.clone(),
+            metadata.clone(),
+        ));
         let services = Arc::new(Services {
             config,
             broker_id,
@@ -113,6 +119,7 @@ impl Server {
             zk,
             controller,
             to_controller,
+            topics,
             groups,
             producer_ids,
             features_epoch: Arc::new(AtomicI64::new(-1)),

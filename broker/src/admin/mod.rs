@@ -1,1 +1,6 @@
-//! admin/mod
+//! What administrators do to topics and configs, written to `ZooKeeper`.
+
+pub mod assignment;
+pub mod error;
+pub mod partitions;
+pub mod topics;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use bytestring::ByteString;
 use kafka_wire::header::RequestHeader;
 
+use crate::admin::topics::TopicAdmin;
 use crate::config::broker::BrokerConfig;
 use crate::controller::controller::ControllerHandle;
 use crate::coordinator::group::coordinator::GroupCoordinator;
@@ -44,6 +45,8 @@ pub struct Services {
     pub controller: ControllerHandle,
     /// The way to whoever is the controller.
     pub to_controller: Arc<ControllerChannel>,
+    /// Creates, deletes and grows topics.
+    pub topics: Arc<TopicAdmin>,
     /// The groups coordinated here.
     pub groups: Arc<GroupCoordinator>,
     /// Ids for producers.

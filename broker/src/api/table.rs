@@ -18,7 +18,8 @@ use kafka_wire::wire::WireError;
 use kafka_wire::writer::{Segment, Writer};
 
 use crate::api::admin::{
-    alter_configs, describe_configs, describe_log_dirs, incremental_alter_configs,
+    alter_configs, create_partitions, create_topics, delete_topics, describe_configs,
+    describe_log_dirs, elect_leaders, incremental_alter_configs, list_partition_reassignments,
 };
 use crate::api::cluster::{api_versions, describe_cluster, metadata};
 use crate::api::context::{RequestContext, Services};
@@ -27,7 +28,10 @@ use crate::api::group::{
     delete_groups, describe_groups, find_coordinator, heartbeat, join_group, leave_group,
     list_groups, offset_commit, offset_delete, offset_fetch, sync_group,
 };
-use crate::api::replication::{leader_and_isr, stop_replica};
+use crate::api::replication::{
+    allocate_producer_ids, alter_partition, controlled_shutdown, leader_and_isr, stop_replica,
+    update_metadata,
+};
 use crate::api::transaction::init_producer_id;
 
 /// Where a request came from.
@@ -115,6 +119,8 @@ static TABLE: &[Row] = &[
     row!(Metadata 0..=12 metadata::handle),
     row!(LeaderAndIsr 0..=7 leader_and_isr::handle),
     row!(StopReplica 0..=4 stop_replica::handle),
+    row!(UpdateMetadata 0..=8 update_metadata::handle),
+    row!(ControlledShutdown 0..=3 controlled_shutdown::handle),
     row!(OffsetCommit 0..=9 offset_commit::handle),
     row!(OffsetFetch 0..=9 offset_fetch::handle),
     row!(FindCoordinator 0..=4 find_coordinator::handle),
@@ -125,16 +131,23 @@ static TABLE: &[Row] = &[
     row!(DescribeGroups 0..=5 describe_groups::handle),
     row!(ListGroups 0..=4 list_groups::handle),
     row!(ApiVersions 0..=3 api_versions::handle),
+    row!(CreateTopics 0..=7 create_topics::handle),
+    row!(DeleteTopics 0..=6 delete_topics::handle),
     row!(DeleteRecords 0..=2 delete_records::handle),
     row!(InitProducerId 0..=4 init_producer_id::handle),
     row!(OffsetForLeaderEpoch 0..=4 offset_for_leader_epoch::handle),
     row!(DescribeConfigs 0..=4 describe_configs::handle),
     row!(AlterConfigs 0..=2 alter_configs::handle),
     row!(DescribeLogDirs 0..=4 describe_log_dirs::handle),
+    row!(CreatePartitions 0..=3 create_partitions::handle),
     row!(DeleteGroups 0..=2 delete_groups::handle),
+    row!(ElectLeaders 0..=2 elect_leaders::handle),
     row!(IncrementalAlterConfigs 0..=1 incremental_alter_configs::handle),
+    row!(ListPartitionReassignments 0..=0 list_partition_reassignments::handle),
     row!(OffsetDelete 0..=0 offset_delete::handle),
+    row!(AlterPartition 0..=3 alter_partition::handle),
     row!(DescribeCluster 0..=1 describe_cluster::handle),
+    row!(AllocateProducerIds 0..=0 allocate_producer_ids::handle),
 ];
 
 /// Row numbers by key; `None` where nothing is served.

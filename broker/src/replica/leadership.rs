@@ -72,6 +72,23 @@ pub struct Applied {
 }
 
 impl ReplicaManager {
+    /// Takes note of the epoch of a controller that says something.
+    ///
+    /// # Errors
+    /// `STALE_CONTROLLER_EPOCH` when a newer controller is known.
+    pub fn heed_controller(&self, controller_epoch: i32) -> Result<(), ErrorCode> {
+        let mut known_epoch = self.controller_epoch.lock();
+        if controller_epoch < *known_epoch {
+            tracing::warn!(
+                "ignoring controller epoch {controller_epoch}, {} is known",
+                *known_epoch
+            );
+            return Err(ErrorCode::StaleControllerEpoch);
+        }
+        *known_epoch = controller_epoch;
+        Ok(())
+    }
+
     /// Makes this broker leader or follower as decided. The whole request is refused with STALE_CONTROLLER_EPOCH
     /// when its controller is not the newest.
     ///

@@ -124,25 +124,26 @@ fn wanted(
 
 /// Topics that the cache does not know: created if that is allowed, else refused.
 async fn absent(
-    _services: &Arc<Services>,
+    services: &Arc<Services>,
     names: Vec<ByteString>,
-    _may_create: bool,
+    may_create: bool,
 ) -> Vec<MetadataResponseTopic> {
-    let mut answers = Vec::with_capacity(names.len());
-    for name in names {
-        let error = if topic_names::validate(&name).is_err() {
-            ErrorCode::InvalidTopicException
-        } else {
-            ErrorCode::UnknownTopicOrPartition
+    let answers = if may_create {
+        services.topics.auto_create(&names).await
+    } else {
+        let refusal = |name: ByteString| match topic_names::validate(&name) {
+            Ok(()) => (name, ErrorCode::UnknownTopicOrPartition),
+            Err(_) => (name, ErrorCode::InvalidTopicException),
         };
-        answers.push(MetadataResponseTopic {
-            error_code: error.code(),
-            is_internal: topic_names::is_internal(&name),
-            name: Some(name),
-            ..MetadataResponseTopic::default()
-        });
-    }
-    answers
+        names.into_iter().map(refusal).collect()
+    };
+    let answer = |(name, error): (ByteString, ErrorCode)| MetadataResponseTopic {
+        error_code: error.code(),
+        is_internal: topic_names::is_internal(&name),
+        name: Some(name),
+        ..MetadataResponseTopic::default()
+    };
+    answers.into_iter().map(answer).collect()
 }
 
 fn invalid(asked: &[MetadataRequestTopic]) -> MetadataResponse {

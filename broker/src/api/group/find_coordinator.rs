@@ -104,6 +104,8 @@ async fn find(
     let snapshot = services.metadata.snapshot();
     if !snapshot.topics.contains_key(GROUP_METADATA_TOPIC) {
         drop(snapshot);
+        let topic = [GROUP_METADATA_TOPIC.into()];
+        services.topics.auto_create(&topic).await;
         return Found::none(ErrorCode::CoordinatorNotAvailable);
     }
     let leader = snapshot
