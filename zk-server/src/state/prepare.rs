@@ -204,6 +204,11 @@ impl Decision<'_> {
         let bytes = new.data.as_ref().map_or(0, |data| data.len() as i64);
         self.check_quota(&path, 1, bytes)?;
 
+        if new.op == OpCode::CreateTtl && !mode.is_ttl() {
+            // The real server would fail while applying this, and stop.
+            return Err(ErrorCode::BadArguments);
+        }
+
         let cversion = parent_stat.cversion.wrapping_add(1);
         let lifetime = match new.op {
             OpCode::CreateContainer => Lifetime::Container,
@@ -264,7 +269,7 @@ impl Decision<'_> {
         let fits = if mode.is_ttl() {
             (1..=MAX_TTL_MS).contains(&new.ttl_ms)
         } else {
-            new.ttl_ms < 0 && new.op != OpCode::CreateTtl
+            new.ttl_ms < 0
         };
         if fits {
             Ok(())

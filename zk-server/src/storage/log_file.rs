@@ -8,7 +8,8 @@
 //! All numbers are big-endian. A length of 0, or the end of the file, ends the log.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, Read, Seek};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -199,20 +200,23 @@ impl LogFile {
     /// Looks through the rest of the file for an entry whose checksum holds and whose zxid,
     /// compared with the last one read, is `wanted`.
     fn follows(&mut self, wanted: impl Fn(i64, i64) -> bool) -> Result<bool, StorageError> {
+        let io = |e| StorageError::io("read", &self.path, e);
         let zeros = vec![0; LOOK_BYTES];
         let mut rest = vec![0; LOOK_BYTES];
+        let mut at = self.file.stream_position().map_err(io)?;
         loop {
-            let mut filled = 0;
-            while filled < rest.len() {
-                match self.file.read(&mut rest[filled..]) {
-                    Ok(0) => break,
-                    Ok(count) => filled += count,
-                    Err(e) => return Err(StorageError::io("read", &self.path, e)),
-                }
+            // What was never written is a hole that need not be read.
+            match rustix::fs::seek(self.file.get_ref(), rustix::fs::SeekFrom::Data(at)) {
+                Ok(data) => at = data,
+                Err(rustix::io::Errno::NXIO) => return Ok(false),
+                // Without support for holes all of it is read.
+                Err(_) => {}
             }
+            let filled = self.file.get_ref().read_at(&mut rest, at).map_err(io)?;
             if filled == 0 {
                 return Ok(false);
             }
+            at += filled as u64;
             if rest[..filled] == zeros[..filled] {
                 continue;
             }
