@@ -50,6 +50,10 @@ pub fn run(config: ServerConfig) -> Result<(), ServerError> {
 async fn start(config: ServerConfig) -> Result<(), ServerError> {
     let mut shutdown = Shutdown::install().map_err(ServerError::Runtime)?;
     let clock = Clock::default();
+    tracing::info!(
+        "binding to port {}",
+        java_address(&config, config.listen.port())
+    );
     // The port comes first: two servers must not work in one data directory.
     let listener = bind(&config)?;
     let port = listener
