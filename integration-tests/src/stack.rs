@@ -1,12 +1,14 @@
 //! Shell: a ZooKeeper and a broker, each ours or Apache's, with directories and ports of their own.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::ports::Port;
 use crate::process::Process;
@@ -37,6 +39,20 @@ impl Maker {
 pub const START_LIMIT: Duration = Duration::from_secs(90);
 /// How long a server may take to end after SIGTERM.
 pub const STOP_LIMIT: Duration = Duration::from_secs(60);
+
+/// Sends a four-letter word and reads until the server closes.
+///
+/// # Errors
+/// When the server is not there or does not answer in ten seconds.
+pub fn ask(address: SocketAddr, word: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.write_all(word.as_bytes())?;
+    let _ = stream.shutdown(Shutdown::Write);
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}
 
 /// A ZooKeeper server with a data directory that outlives its processes.
 #[derive(Debug)]
@@ -91,6 +107,16 @@ impl ZooKeeper {
         };
         let mut process = Process::spawn("zookeeper", command.arg(config), self.scratch.path())?;
         process.wait_for_port(self.address(), START_LIMIT)?;
+        // Apache's server accepts connections before it serves, and drops those.
+        let deadline = Instant::now() + START_LIMIT;
+        while !ask(self.address(), "isro").is_ok_and(|answer| answer == "rw") {
+            ensure!(
+                Instant::now() < deadline,
+                "ZooKeeper does not serve\n{}",
+                process.tail()
+            );
+            thread::sleep(Duration::from_millis(20));
+        }
         self.process = Some(process);
         Ok(())
     }

@@ -220,7 +220,10 @@ public final class ToolRunner {
 
     /** The tools keep counters in static fields, so each call has its own copy of their classes. */
     private static final class FreshTools extends URLClassLoader {
-        private static final String[] FRESH = {"kafka.tools.", "kafka.admin.", "org.apache.kafka.tools."};
+        private static final String[] FRESH = {
+            "kafka.tools.", "kafka.admin.", "org.apache.kafka.tools.",
+            "org.apache.zookeeper.ZooKeeperMain", "org.apache.zookeeper.cli.",
+        };
 
         FreshTools() throws IOException {
             super(classPath(), ToolRunner.class.getClassLoader());

@@ -1,5 +1,6 @@
 """Drives a ZooKeeper with kazoo and prints what it sees, one fact a line."""
 
+import subprocess
 import sys
 import threading
 
@@ -111,15 +112,22 @@ other.close()
 print("gone with its session", gone.wait(20), client.exists("/kazoo/ephemeral"))
 
 # A session taken over by its id and password.
-first = connected()
-first.create("/kazoo/taken", b"", ephemeral=True)
-second = KazooClient(hosts=address, timeout=10, client_id=first.client_id)
+ABANDON = """
+import os, sys
+from kazoo.client import KazooClient
+client = KazooClient(hosts=sys.argv[1], timeout=10)
+client.start(timeout=30)
+client.create("/kazoo/taken", b"", ephemeral=True)
+print(client.client_id[0], client.client_id[1].hex(), flush=True)
+os._exit(0)
+"""
+words = subprocess.run([sys.executable, "-c", ABANDON, address], capture_output=True, check=True).stdout.split()
+second = KazooClient(hosts=address, timeout=10, client_id=(int(words[0]), bytes.fromhex(words[1].decode())))
 second.start(timeout=30)
-print("same session", second.client_id[0] == first.client_id[0], second.exists("/kazoo/taken") is not None)
+print("same session", second.client_id[0] == int(words[0]), second.exists("/kazoo/taken") is not None)
 second.stop()
 second.close()
-first.stop()
-first.close()
+print("it ended", client.exists("/kazoo/taken"))
 forged = KazooClient(hosts=address, timeout=10, client_id=(0x1234, b"not the password"))
 forged.start(timeout=30)
 print("forged session refused", forged.client_id[0] != 0x1234)

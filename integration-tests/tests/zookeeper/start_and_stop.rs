@@ -25,8 +25,9 @@ fn it_says_where_it_listens_and_ends_cleanly_on_sigterm() -> Result<()> {
     Ok(())
 }
 
-/// Starts with a configuration that must be refused, and checks that one line says why.
-fn refused(config: &str, expected: &[&str]) -> Result<()> {
+/// Starts with a configuration that must be refused, and checks the exit code, which is that of Apache's server for
+/// this kind of mistake, and that one line says why.
+fn refused(config: &str, exit_code: i32, expected: &[&str]) -> Result<()> {
     let scratch = Scratch::new("refused")?;
     let path = scratch.path().join("zookeeper.properties");
     let data = scratch.path().join("data");
@@ -34,7 +35,7 @@ fn refused(config: &str, expected: &[&str]) -> Result<()> {
     let mut process = Process::spawn("zookeeper", ours::zk_server()?.arg(&path), scratch.path())?;
     let code = process.wait_for_end(LIMIT)?;
     ensure!(
-        code == 1,
+        code == exit_code,
         "exit code {code} for {config:?}\n{}",
         process.tail()
     );
@@ -53,14 +54,17 @@ fn mistakes_in_the_configuration_are_named() -> Result<()> {
     let good = format!("dataDir=$DATA\nclientPort={port}\nclientPortAddress=127.0.0.1\n");
     refused(
         &format!("{good}tickTime=soon\n"),
+        2,
         &["zookeeper.properties", "4", "tickTime"],
     )?;
     refused(
         "dataDir=$DATA\nclientPort=many\n",
+        2,
         &["zookeeper.properties", "2", "clientPort"],
     )?;
     refused(
         &format!("clientPort={port}\n"),
+        2,
         &["zookeeper.properties", "dataDir"],
     )?;
     Ok(())
@@ -72,7 +76,7 @@ fn a_taken_port_is_named() -> Result<()> {
     let _holder = TcpListener::bind(port.address())?;
     let number = port.number().to_string();
     let config = format!("dataDir=$DATA\nclientPort={number}\nclientPortAddress=127.0.0.1\n");
-    refused(&config, &[&number])
+    refused(&config, 1, &[&number])
 }
 
 #[test]
@@ -83,7 +87,7 @@ fn a_data_directory_that_cannot_be_used_is_named() -> Result<()> {
     let port = Port::take()?.number();
     let path = blocker.join("data").display().to_string();
     let config = format!("dataDir={path}\nclientPort={port}\nclientPortAddress=127.0.0.1\n");
-    refused(&config, &["a-file"])
+    refused(&config, 3, &["a-file"])
 }
 
 #[test]
@@ -93,7 +97,7 @@ fn a_missing_file_is_named() -> Result<()> {
     let mut process = Process::spawn("zookeeper", ours::zk_server()?.arg(&path), scratch.path())?;
     let code = process.wait_for_end(LIMIT)?;
     ensure!(
-        code == 1 && process.tail().contains("absent.properties"),
+        code == 2 && process.tail().contains("absent.properties"),
         "exit {code}\n{}",
         process.tail()
     );
