@@ -104,6 +104,10 @@ async fn find(
     let snapshot = services.metadata.snapshot();
     if !snapshot.topics.contains_key(GROUP_METADATA_TOPIC) {
         drop(snapshot);
+        services
+            .topics
+            .auto_create(&[GROUP_METADATA_TOPIC.into()])
+            .await;
         let topic = [GROUP_METADATA_TOPIC.into()];
         services.topics.auto_create(&topic).await;
         return Found::none(ErrorCode::CoordinatorNotAvailable);
