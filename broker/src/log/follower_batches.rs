@@ -32,6 +32,12 @@ pub fn split_batches(records: &Bytes, partition: &str) -> Result<FollowerBatches
             break;
         };
         check_crc(&header, rest, partition)?;
+        let (first, last) = (header.base_offset(), header.last_offset());
+        if first < 0 || last < first || last == i64::MAX {
+            return Err(AppendError::Corrupt(format!(
+                "record batch has an invalid offset range: [{first}, {last}] in topic partition {partition}"
+            )));
+        }
         if entries
             .last()
             .is_some_and(|(_, last)| last.last_offset() >= header.last_offset())

@@ -445,7 +445,9 @@ impl PartitionLog {
         let mut inner = self.inner.lock();
         let active = self.active_segment();
         active.deactivate()?;
-        self.flush_below(self.log_end_offset(), true, now_ms)?;
+        // Even an empty segment's file must be durable, once.
+        let new_files = self.new_files.load(Ordering::Acquire);
+        self.flush_below(self.log_end_offset(), new_files, now_ms)?;
         let Inner {
             producers,
             snapshots,

@@ -50,6 +50,8 @@ pub struct PartitionLog {
     pub(super) recovery_point: AtomicI64,
     pub(super) last_flush_ms: AtomicI64,
     pub(super) closed: AtomicBool,
+    /// True if segment files may have been made that no sync has made durable.
+    pub(super) new_files: AtomicBool,
     pub(super) producer_expiration_ms: i64,
     pub(super) inner: Mutex<Inner>,
 }
@@ -75,6 +77,8 @@ pub(super) struct Loaded {
     pub(super) recovery_point: i64,
     pub(super) topic_id: Option<Uuid>,
     pub(super) doomed_files: Vec<(String, i64)>,
+    /// True if files were made or rewritten.
+    pub(super) new_files: bool,
 }
 
 impl PartitionLog {
@@ -105,6 +109,7 @@ impl PartitionLog {
             recovery_point: AtomicI64::new(loaded.recovery_point),
             last_flush_ms: AtomicI64::new(now_ms),
             closed: AtomicBool::new(false),
+            new_files: AtomicBool::new(loaded.new_files),
             producer_expiration_ms,
             inner: Mutex::new(Inner {
                 producers: loaded.producers,
@@ -520,6 +525,7 @@ impl PartitionLog {
         let jitter = segment_jitter(config);
         let segment = Segment::open(&self.dir, base_offset, now_ms, jitter)?;
         segment.activate(config, base_offset)?;
+        self.new_files.store(true, Ordering::Release);
         Ok(Arc::new(segment))
     }
 

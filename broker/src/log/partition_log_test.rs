@@ -404,3 +404,53 @@ fn segments_roll_by_time_and_start_again_after_an_idle_reopening() {
     append(&log, &batch(1, 1, NOW + 2002)).unwrap();
     assert_eq!(log.segment_count(), 3);
 }
+
+#[test]
+fn readers_beside_an_appender_see_whole_batches_below_the_high_watermark() {
+    const APPENDS: i64 = 2000;
+    let expected: i64 = (0..APPENDS).map(|i| 1 + i % 3).sum();
+    let dir = TempDir::new().unwrap();
+    let settings = [("segment.bytes", "20000"), ("index.interval.bytes", "1000")];
+    let log = open(&dir, config(&settings), true, 0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for i in 0..APPENDS {
+                log.append_as_leader(&batch(1 + i as usize % 3, 30, NOW), 0, &CLIENT)
+                    .unwrap();
+                if i % 3 == 0 {
+                    log.raise_high_watermark(log.log_end_offset() - i % 2);
+                }
+            }
+            log.raise_high_watermark(i64::MAX);
+        });
+        for seed in 1..3 {
+            let log = &log;
+            scope.spawn(move || {
+                let mut from = 0;
+                let mut reads = 0;
+                loop {
+                    let bound = [FetchBound::HighWatermark, FetchBound::LogEnd][reads % 2];
+                    let result = log.read(from, 700 * seed, bound, true).unwrap();
+                    let limit = match bound {
+                        FetchBound::LogEnd => result.log_end_offset,
+                        _ => result.high_watermark,
+                    };
+                    let (bases, bytes) = contents(&result);
+                    assert!(bases.first().is_none_or(|first| *first <= from));
+                    let last = Batches::new(&bytes)
+                        .map(|b| b.unwrap().header.last_offset())
+                        .max();
+                    if let Some(last) = last {
+                        assert!(last < limit && last >= from);
+                        from = last + 1;
+                    }
+                    reads += 1;
+                    if from == expected {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(log.log_end_offset(), expected);
+}

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use kafka_wire::records::batch::{BatchView, NO_TIMESTAMP};
+use kafka_wire::records::legacy::MessageView;
 use kafka_wire::wire::Records;
 
-use crate::log::codec;
+use crate::log::codec::{self, MAX_DECOMPRESSED_BYTES};
 use crate::log::error::{StorageError, StorageResult};
 use crate::log::partition_log::PartitionLog;
 use crate::log::scan::EntryHeader;
@@ -272,16 +273,20 @@ fn first_record_at(
     timestamp: i64,
     from: i64,
 ) -> Option<FoundOffset> {
-    let EntryHeader::V2(_) = header else {
-        // Of a wrapping message only the last offset is known without unpacking; the whole message qualifies.
-        let offset = header.last_offset();
-        let found = header.max_timestamp();
-        return (offset >= from).then_some(FoundOffset {
-            timestamp: found,
-            offset,
+    if let EntryHeader::Legacy { .. } = header {
+        let records = MessageView::parse(bytes)
+            .ok()?
+            .records(MAX_DECOMPRESSED_BYTES)
+            .ok()?;
+        let found = records
+            .iter()
+            .find(|record| record.timestamp >= timestamp && record.offset >= from)?;
+        return Some(FoundOffset {
+            timestamp: found.timestamp,
+            offset: found.offset,
             leader_epoch: None,
         });
-    };
+    }
     let view = BatchView::parse(bytes).ok()?;
     let plain = codec::decompress(&view).ok()?;
     let record = view

@@ -103,6 +103,7 @@ impl Loader<'_> {
             epochs.clear()?;
             snapshots.delete_where(|_| true)?;
         }
+        let new_files = !self.options.clean || segments.is_empty();
         if segments.is_empty() {
             segments.push(self.open_segment(checkpointed_start)?);
             log_end = checkpointed_start;
@@ -133,6 +134,7 @@ impl Loader<'_> {
             recovery_point,
             topic_id: partition_metadata::read(&self.dir.path())?,
             doomed_files,
+            new_files,
         })
     }
 
@@ -187,7 +189,7 @@ impl Loader<'_> {
             let mut scanner = Scanner::new(&file, 0, size);
             let mut end = *offset;
             while let Ok(Some(entry)) = scanner.next_entry() {
-                end = entry.header.last_offset() + 1;
+                end = entry.header.last_offset().saturating_add(1);
             }
             let (low, high) = replaced.unwrap_or((*offset, end));
             replaced = Some((low.min(*offset), high.max(end)));

@@ -154,7 +154,7 @@ impl Segment {
             .next_entry()
             .map_err(|error| self.scan_error(error))?
         {
-            next = entry.header.last_offset() + 1;
+            next = entry.header.last_offset().saturating_add(1);
         }
         Ok(next)
     }

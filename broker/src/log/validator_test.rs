@@ -232,3 +232,27 @@ fn old_formats_become_one_batch() {
         }
     }
 }
+
+#[test]
+fn hostile_bytes_under_a_right_checksum_are_errors_or_batches() {
+    for codec in Codec::ALL {
+        let batch = if codec == Codec::None {
+            plain()
+        } else {
+            packed(codec)
+        };
+        for at in 21..batch.len() {
+            for mask in [1, 2, 0x10, 0x80, 0xff] {
+                let mut bytes = batch.to_vec();
+                bytes[at] ^= mask;
+                let mutated = with_header(&bytes.into(), |_| {});
+                for settings in [&[][..], &[("compression.type", "gzip")]] {
+                    if let Ok(valid) = check(&mutated, settings) {
+                        assert_eq!(valid.header.crc, valid.header.compute_crc(&valid.payload));
+                        assert_eq!(valid.header.size_bytes(), valid.size_bytes());
+                    }
+                }
+            }
+        }
+    }
+}
