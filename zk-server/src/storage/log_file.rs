@@ -8,7 +8,7 @@
 //! All numbers are big-endian. A length of 0, or the end of the file, ends the log.
 
 use std::fs::File;
-use std::io::{BufReader, Read, Seek};
+use std::io::{BufReader, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -33,8 +33,8 @@ pub const MAX_BATCH_ENTRIES: i64 = 1000;
 /// How far behind damage valid entries are looked for, in bytes.
 const LOOK_BYTES: usize = 256 << 10;
 
-/// Disks write at least this much at once, so a write that was cut off leaves zeros in such units.
-const SECTOR_BYTES: usize = 512;
+/// What a system writes out at once, in bytes.
+const PAGE_BYTES: usize = 4096;
 
 /// Appends one entry in the form that goes to disk.
 pub fn put_entry(entry: &TxnEntry, out: &mut BytesMut) {
@@ -128,17 +128,17 @@ impl LogFile {
         };
         let left = self.length.saturating_sub(start + PREFIX_BYTES as u64);
         let Some(length) = usize::try_from(length).ok().filter(|n| (*n as u64) < left) else {
-            return self.damaged(start, None, "an entry has an impossible length");
+            return self.damaged(start, "an entry has an impossible length");
         };
         let mut body = vec![0; length + 1];
         self.fill(&mut body)?;
         let end_mark = body.pop();
         self.offset = start + (PREFIX_BYTES + length + 1) as u64;
         if end_mark != Some(END_MARK) {
-            return self.damaged(start, Some(&body), "an entry has no end mark");
+            return self.damaged(start, "an entry has no end mark");
         }
         if u64::from(simd_adler32::adler32(&body.as_slice())) != checksum {
-            return self.damaged(start, Some(&body), "the checksum of an entry is wrong");
+            return self.damaged(start, "the checksum of an entry is wrong");
         }
         let mut reader = Reader::new(Bytes::from(body));
         let entry: TxnEntry = reader
@@ -168,42 +168,59 @@ impl LogFile {
         if length != 0 {
             return Ok(Some((checksum, length)));
         }
-        // Zeros end a log, but not if transactions of a later batch follow them.
-        if self.follows(|zxid, last| zxid - last > MAX_BATCH_ENTRIES)? {
+        let start = self.offset;
+        if self.is_refused(start, start + PREFIX_BYTES as u64)? {
             let reason = "there is a gap in the log, with transactions after it";
-            return Err(StorageError::corrupt(&self.path, self.offset, reason));
+            return Err(StorageError::corrupt(&self.path, start, reason));
         }
         if checksum != 0 {
-            self.end = Some(End::Torn {
-                offset: self.offset,
-            });
+            self.end = Some(End::Torn { offset: start });
         }
         Ok(None)
     }
 
-    /// A batch that was being written when the machine died may be there in parts, in any order,
-    /// with zeros where parts are missing; a later batch was begun only after it was whole.
-    fn damaged(
-        &mut self,
-        start: u64,
-        body: Option<&[u8]>,
-        reason: &str,
-    ) -> Result<Option<TxnEntry>, StorageError> {
-        let in_parts = body.is_some_and(|body| has_zero_sector(body, start));
-        if self.follows(|zxid, last| !in_parts || zxid - last > MAX_BATCH_ENTRIES)? {
+    fn damaged(&mut self, start: u64, reason: &str) -> Result<Option<TxnEntry>, StorageError> {
+        let end = self.offset.max(start + PREFIX_BYTES as u64);
+        if self.is_refused(start, end)? {
             return Err(StorageError::corrupt(&self.path, start, reason));
         }
         self.end = Some(End::Torn { offset: start });
         Ok(None)
     }
 
-    /// Looks through the rest of the file for an entry whose checksum holds and whose zxid,
-    /// compared with the last one read, is `wanted`.
-    fn follows(&mut self, wanted: impl Fn(i64, i64) -> bool) -> Result<bool, StorageError> {
+    /// Whether damage between `start` and `end` cannot be the end of a log that was being written
+    /// when the machine died, because transactions follow it.
+    ///
+    /// A batch that was being written may be there in parts, in any order, with zeros where whole
+    /// pages are missing; but a later batch was begun only after it was complete.
+    fn is_refused(&mut self, start: u64, end: u64) -> Result<bool, StorageError> {
+        let in_parts = self.page_is_missing(start, end)?;
+        let last = self.last_zxid;
+        self.follows(start, |zxid| !in_parts || zxid - last > MAX_BATCH_ENTRIES)
+    }
+
+    /// Whether a page between `start` and `end` is all zero, as far as it is not before `start`.
+    fn page_is_missing(&self, start: u64, end: u64) -> Result<bool, StorageError> {
+        let mut page = [0; PAGE_BYTES];
+        let mut from = start;
+        while from < end {
+            let wanted = PAGE_BYTES - (from % PAGE_BYTES as u64) as usize;
+            let read = self.file.get_ref().read_at(&mut page[..wanted], from);
+            let count = read.map_err(|e| StorageError::io("read", &self.path, e))?;
+            if count == 0 || page[..count] == [0; PAGE_BYTES][..count] {
+                return Ok(true);
+            }
+            from += count as u64;
+        }
+        Ok(false)
+    }
+
+    /// Looks behind `start` for an entry whose checksum holds and whose zxid is `wanted`.
+    fn follows(&self, start: u64, wanted: impl Fn(i64) -> bool) -> Result<bool, StorageError> {
         let io = |e| StorageError::io("read", &self.path, e);
         let zeros = vec![0; LOOK_BYTES];
         let mut rest = vec![0; LOOK_BYTES];
-        let mut at = self.file.stream_position().map_err(io)?;
+        let mut at = start + 1;
         loop {
             // What was never written is a hole that need not be read.
             match rustix::fs::seek(self.file.get_ref(), rustix::fs::SeekFrom::Data(at)) {
@@ -226,7 +243,7 @@ impl LogFile {
                 .map_or(0, |last| last + 1);
             let rest = &rest[..used];
             let mut zxids = (0..used).filter_map(|at| zxid_of_entry(&rest[at..]));
-            return Ok(zxids.any(|zxid| wanted(zxid, self.last_zxid)));
+            return Ok(zxids.any(wanted));
         }
     }
 }
@@ -245,14 +262,4 @@ fn zxid_of_entry(bytes: &[u8]) -> Option<i64> {
     let valid = bytes.get(PREFIX_BYTES + length) == Some(&END_MARK)
         && u64::from(simd_adler32::adler32(&body)) == u64::from_be_bytes(*checksum);
     valid.then_some(zxid)
-}
-
-/// Whether a whole disk sector within the body is zero.
-fn has_zero_sector(body: &[u8], entry_start: u64) -> bool {
-    let body_start = entry_start + PREFIX_BYTES as u64;
-    let skip = (SECTOR_BYTES - (body_start % SECTOR_BYTES as u64) as usize) % SECTOR_BYTES;
-    body.get(skip..).is_some_and(|body| {
-        body.chunks_exact(SECTOR_BYTES)
-            .any(|sector| sector.iter().all(|b| *b == 0))
-    })
 }

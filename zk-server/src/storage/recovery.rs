@@ -1,7 +1,7 @@
 //! Shell: what the disk holds: the newest good snapshot and the transactions after it.
 
 use std::fs::{self, OpenOptions};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use bytes::BytesMut;
@@ -85,6 +85,7 @@ pub fn recover(
         database,
         replayed: 0,
         torn: false,
+        damage: None,
         snapshot_digest: snapshot.digest.filter(|(zxid, _)| *zxid >= snapshot_zxid),
         mismatch_told: false,
         trust_empty: options.trust_empty,
@@ -189,6 +190,8 @@ struct Replay {
     database: Database,
     replayed: u64,
     torn: bool,
+    /// Where the log before ended within an entry.
+    damage: Option<(PathBuf, u64)>,
     snapshot_digest: Option<(i64, u64)>,
     mismatch_told: bool,
     trust_empty: bool,
@@ -214,6 +217,7 @@ impl Replay {
                     truncate(&file.path, *offset)?;
                     self.torn = true;
                 }
+                self.damage = Some((file.path.clone(), *offset));
             }
             Some(End::Empty) => {
                 tracing::warn!(
@@ -238,10 +242,19 @@ impl Replay {
         // Within an epoch zxids have no gaps; a new epoch begins anew in the upper half.
         let begins = last == 0 && self.trust_empty;
         if !begins && zxid >> 32 == last >> 32 && zxid != last + 1 {
-            return Err(StorageError::Gap {
-                path: file.path.clone(),
-                found: zxid,
-                last,
+            return Err(match self.damage.take() {
+                Some((path, offset)) => {
+                    let reason = format!(
+                        "an entry is damaged, and {} goes on only with zxid 0x{zxid:x}",
+                        file.path.display()
+                    );
+                    StorageError::corrupt(&path, offset, reason)
+                }
+                None => StorageError::Gap {
+                    path: file.path.clone(),
+                    found: zxid,
+                    last,
+                },
             });
         }
         apply(&mut self.database, entry, self.now_ms, &mut Vec::new());

@@ -1,0 +1,174 @@
+//! Files that Apache ZooKeeper 3.8.4 wrote: a first snapshot, a log of some hundred writes of
+//! all kinds, and the snapshot that the server took when it started again after them.
+
+use std::fs;
+use std::path::PathBuf;
+
+use bytes::BytesMut;
+use zk_server::state::checkpoint::Checkpoint;
+use zk_server::state::database::{Database, DatabaseOptions};
+use zk_server::state::sessions::password;
+use zk_server::state::tree::{Tree, TreeOptions};
+use zk_server::storage::files::Directories;
+use zk_server::storage::log_file::{HEADER, LogFile, put_entry};
+use zk_server::storage::recovery::{RecoveryOptions, recover, write_whole};
+use zk_server::storage::snapshot;
+
+const DATABASE: DatabaseOptions = DatabaseOptions {
+    tree: TreeOptions {
+        digests: true,
+        extended_types: true,
+    },
+    skip_acl: false,
+    enforce_quota: false,
+    reconfig_enabled: false,
+    close_session_txn: true,
+};
+
+fn golden() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+/// The snapshot that is not the first one.
+fn last_snapshot() -> (PathBuf, i64) {
+    let names = fs::read_dir(golden())
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let zxid = |path: &PathBuf| {
+        let name = path.file_name()?.to_str()?.strip_prefix("snapshot.")?;
+        i64::from_str_radix(name, 16).ok()
+    };
+    names
+        .filter_map(|path| zxid(&path).map(|zxid| (path, zxid)))
+        .max_by_key(|(_, z)| *z)
+        .unwrap()
+}
+
+fn nodes(tree: &Tree) -> Vec<String> {
+    let mut nodes = Vec::new();
+    let mut walk = Checkpoint::new(i64::MAX);
+    while tree.next_frozen(&mut walk, |path, node| {
+        nodes.push(format!(
+            "{path} {:?} {:?} {:?}",
+            node.data,
+            tree.acls().get(node.acl),
+            node.stat
+        ));
+    }) {}
+    nodes
+}
+
+fn recover_from(files: &[&str]) -> (tempfile::TempDir, Directories, Database) {
+    let home = tempfile::tempdir().unwrap();
+    let directories = Directories::open(home.path(), home.path(), true).unwrap();
+    for name in files {
+        fs::copy(golden().join(name), directories.snapshots.join(name)).unwrap();
+    }
+    let options = RecoveryOptions {
+        database: DATABASE,
+        trust_empty: false,
+        tick_ms: 2000,
+        first_session_id: 1,
+        now_ms: 0,
+    };
+    let database = recover(&directories, &options).unwrap().database;
+    (home, directories, database)
+}
+
+#[test]
+fn a_log_is_read_and_written_byte_for_byte() {
+    let path = golden().join("log.1");
+    let original = fs::read(&path).unwrap();
+    let mut log = LogFile::open(&path).unwrap();
+    let mut written = BytesMut::from(&HEADER[..]);
+    let mut entries = 0;
+    while let Some(entry) = log.next_entry().unwrap() {
+        put_entry(&entry, &mut written);
+        entries += 1;
+    }
+    assert!(entries > 60, "{entries} entries");
+    assert_eq!(original[..written.len()], written[..]);
+    assert!(original[written.len()..].iter().all(|byte| *byte == 0));
+}
+
+#[test]
+fn replaying_the_log_gives_what_apache_had() {
+    let (snapshot_path, zxid) = last_snapshot();
+    let (_home, _, replayed) = recover_from(&["snapshot.0", "log.1"]);
+    let expected = snapshot::read(&snapshot_path, DATABASE.tree).unwrap();
+    assert_eq!(replayed.applied_zxid, zxid);
+    assert_eq!(nodes(&replayed.tree), nodes(&expected.tree));
+    assert_eq!(expected.digest, Some((zxid, replayed.tree.digest())));
+    let mut sessions = expected.sessions;
+    sessions.sort_unstable();
+    assert_eq!(replayed.sessions.committed(), sessions);
+}
+
+#[test]
+fn a_first_snapshot_is_byte_for_byte_apaches() {
+    let home = tempfile::tempdir().unwrap();
+    let directories = Directories::open(home.path(), home.path(), true).unwrap();
+    write_whole(&directories, &Tree::new(DATABASE.tree), &[], 0).unwrap();
+    let ours = fs::read(directories.snapshot(0)).unwrap();
+    assert_eq!(ours, fs::read(golden().join("snapshot.0")).unwrap());
+}
+
+#[test]
+fn our_snapshot_of_apaches_tree_has_the_same_contents() {
+    let (snapshot_path, zxid) = last_snapshot();
+    let name = snapshot_path.file_name().unwrap().to_str().unwrap();
+    let (_home, directories, database) = recover_from(&[name]);
+    let sessions = database.sessions.committed();
+    write_whole(&directories, &database.tree, &sessions, zxid).unwrap();
+    let again = snapshot::read(&directories.snapshot(zxid), DATABASE.tree).unwrap();
+    assert_eq!(nodes(&again.tree), nodes(&database.tree));
+    // The order of znodes is free; their number and size is not.
+    let length = |path: PathBuf| fs::metadata(path).unwrap().len();
+    assert_eq!(length(directories.snapshot(zxid)), length(snapshot_path));
+}
+
+#[test]
+fn passwords_are_java_randoms() {
+    // What `new Random(id ^ 0xB3415C00L).nextBytes(new byte[16])` gives.
+    for (session, expected) in PASSWORDS {
+        assert_eq!(password(session), expected, "0x{session:x}");
+    }
+}
+
+const PASSWORDS: [(i64, [u8; 16]); 5] = [
+    (
+        0x1_u64 as i64,
+        [
+            0x05, 0x4c, 0xc7, 0x4a, 0x37, 0x32, 0x7d, 0xb2, 0x15, 0xe7, 0x02, 0xe2, 0x0c, 0x73,
+            0xf0, 0x05,
+        ],
+    ),
+    (
+        0x100000000000001_u64 as i64,
+        [
+            0x05, 0x4c, 0xc7, 0x4a, 0x37, 0x32, 0x7d, 0xb2, 0x15, 0xe7, 0x02, 0xe2, 0x0c, 0x73,
+            0xf0, 0x05,
+        ],
+    ),
+    (
+        0x7fffffffffffffff_u64 as i64,
+        [
+            0x20, 0xf6, 0x2c, 0xb5, 0x64, 0x8d, 0xc2, 0xd7, 0x71, 0x47, 0x1c, 0x8a, 0x24, 0x86,
+            0xa9, 0xee,
+        ],
+    ),
+    (
+        0xffffffffffffffff_u64 as i64,
+        [
+            0x20, 0xf6, 0x2c, 0xb5, 0x64, 0x8d, 0xc2, 0xd7, 0x71, 0x47, 0x1c, 0x8a, 0x24, 0x86,
+            0xa9, 0xee,
+        ],
+    ),
+    (
+        0x1a208a240650000_u64 as i64,
+        [
+            0x71, 0x38, 0x28, 0xcd, 0xaa, 0xbf, 0x96, 0x4f, 0x37, 0x23, 0x1b, 0x18, 0x03, 0xb1,
+            0x87, 0x63,
+        ],
+    ),
+];
