@@ -5,9 +5,9 @@ use kafka_wire::records::batch::{BatchView, NO_TIMESTAMP, crc32};
 
 use crate::log::append::AppendError;
 use crate::log::codec::read_marker;
+use crate::log::entry::EntryHeader;
+use crate::log::entry::SegmentAppend;
 use crate::log::producer_state::ProducerBatch;
-use crate::log::scan::EntryHeader;
-use crate::log::segment::SegmentAppend;
 
 /// Whole batches in rising order of offset, and their bytes.
 #[derive(Debug, Clone)]

@@ -4,6 +4,7 @@ pub mod append;
 pub mod checkpoint;
 pub mod codec;
 pub mod config;
+pub mod entry;
 pub mod error;
 pub mod follower_batches;
 pub mod index_file;

@@ -7,9 +7,9 @@ use kafka_wire::records::legacy::MessageView;
 use kafka_wire::wire::Records;
 
 use crate::log::codec::{self, MAX_DECOMPRESSED_BYTES};
+use crate::log::entry::EntryHeader;
 use crate::log::error::{StorageError, StorageResult};
 use crate::log::partition_log::PartitionLog;
-use crate::log::scan::EntryHeader;
 use crate::log::segment::Segment;
 use crate::log::segment_read::FileRange;
 use crate::log::txn_index::AbortedTxn;

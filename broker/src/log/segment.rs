@@ -11,6 +11,7 @@ use std::time::UNIX_EPOCH;
 use parking_lot::Mutex;
 
 use crate::log::config::LogConfig;
+use crate::log::entry::SegmentAppend;
 use crate::log::error::{IoContext, StorageError, StorageResult};
 use crate::log::names::{INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX};
 use crate::log::offset_index::OffsetIndex;
@@ -65,21 +66,6 @@ pub(super) struct RecentAppend {
     pub(super) last_offset: i64,
     pub(super) position: u64,
     pub(super) end: u64,
-}
-
-/// What is appended to a segment in one write.
-#[derive(Debug, Clone, Copy)]
-pub struct SegmentAppend {
-    /// Offset of the first record.
-    pub base_offset: i64,
-    /// Offset of the last record.
-    pub last_offset: i64,
-    /// Largest timestamp in milliseconds, -1 for none.
-    pub max_timestamp: i64,
-    /// Last offset of the batch that has it.
-    pub offset_of_max_timestamp: i64,
-    /// True if it is exactly one batch, whose position may be remembered.
-    pub single_batch: bool,
 }
 
 impl Segment {
