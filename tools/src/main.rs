@@ -11,6 +11,7 @@ const USAGE: &str = "usage: tandem COMMAND [OPTIONS]
 commands:
   topics             create, list, describe, alter and delete topics (kafka-topics.sh)
   console-producer   write lines of standard input to a topic (kafka-console-producer.sh)
+  console-consumer   write a topic's records to standard output (kafka-console-consumer.sh)
   zookeeper-shell    look at and change znodes (zookeeper-shell.sh)
   zkCli              the same with ZooKeeper's own options (zkCli.sh)";
 
@@ -23,6 +24,7 @@ fn main() {
         "zkCli" => shell::main(Flavour::ZooKeeper, rest),
         "topics" => on_runtime(kafka::topics::run(&rest)),
         "console-producer" => on_runtime(kafka::console_producer::run(&rest)),
+        "console-consumer" => on_runtime(kafka::console_consumer::run(&rest)),
         "help" | "--help" => {
             println!("{USAGE}");
             0

@@ -30,8 +30,6 @@ const FIND_COORDINATOR_CAP: i16 = 3;
 /// A connection to a broker with the versions that it knows.
 #[derive(Debug)]
 pub struct Link {
-    /// Broker id; negative for a bootstrap address.
-    pub node: i32,
     connection: Connection,
     versions: BrokerVersions,
     request_timeout: Duration,
@@ -148,12 +146,6 @@ impl Cluster {
         log::warn(class, &format!("{} {message}", self.options.log_prefix));
     }
 
-    /// Ids of the brokers that metadata named.
-    #[must_use]
-    pub fn broker_ids(&self) -> Vec<i32> {
-        self.state().brokers.keys().copied().collect()
-    }
-
     /// The connection to a broker.
     ///
     /// # Errors
@@ -194,7 +186,6 @@ impl Cluster {
                 self.state().failures = 0;
                 let request_timeout = self.options.request_timeout;
                 Ok(Link {
-                    node,
                     connection,
                     versions,
                     request_timeout,

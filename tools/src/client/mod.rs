@@ -1,9 +1,14 @@
 //! A small Kafka client: what the tools are built on.
 
 pub mod admin;
+pub mod assignor;
 pub mod cluster;
+pub mod consumer;
 pub mod error;
+pub mod fetched;
+pub mod group;
 pub mod log;
+pub mod offsets;
 pub mod partitioner;
 pub mod producer;
 pub mod settings;

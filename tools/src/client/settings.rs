@@ -14,12 +14,6 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// From key-value pairs.
-    #[must_use]
-    pub fn new(values: BTreeMap<String, String>) -> Self {
-        Self { values }
-    }
-
     /// Reads the text of a `.properties` file.
     ///
     /// # Errors
