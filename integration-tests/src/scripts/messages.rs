@@ -52,7 +52,11 @@ pub fn tutorial(session: &mut Session) -> Result<()> {
     Ok(())
 }
 
-fn keys_and_headers(session: &mut Session) -> Result<()> {
+/// Keys, headers, nulls and what the console consumer prints of them.
+///
+/// # Errors
+/// When a tool does not end.
+pub fn keys_and_headers(session: &mut Session) -> Result<()> {
     session.tool(TOPICS, "--create --topic keyed --partitions 3")?;
     session.tool_with_input(
         CONSOLE_PRODUCER,

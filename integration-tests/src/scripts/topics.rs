@@ -17,7 +17,11 @@ pub fn run(session: &mut Session) -> Result<()> {
     delete(session)
 }
 
-fn create(session: &mut Session) -> Result<()> {
+/// Creates the topics that the other scripts use.
+///
+/// # Errors
+/// When a tool does not end.
+pub fn create(session: &mut Session) -> Result<()> {
     session.tool(TOPICS, "--list")?;
     session.tool(TOPICS, "--create --topic t --partitions 1")?;
     session.tool(

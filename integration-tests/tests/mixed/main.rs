@@ -4,8 +4,10 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Result, ensure};
 use integration_tests::compare;
+use integration_tests::scripts::session::{Session, Tools};
 use integration_tests::scripts::whole_list;
 use integration_tests::stack::{Maker, Stack};
+use integration_tests::stock_tools::class;
 use integration_tests::transcript::Transcript;
 
 /// What Apache's own pair says to the script, produced once in this run.
@@ -59,4 +61,72 @@ fn the_apache_broker_on_our_zookeeper_does_the_whole_list() -> Result<()> {
 #[test]
 fn our_broker_on_apaches_zookeeper_does_the_whole_list() -> Result<()> {
     same_as_apache(Maker::Apache, Maker::Ours)
+}
+
+/// One broker's directory and one ZooKeeper's, served by either maker in turn: nothing is lost at any change.
+#[test]
+fn one_data_directory_is_served_by_apaches_broker_and_ours_in_turn() -> Result<()> {
+    for first in [Maker::Apache, Maker::Ours] {
+        let second = if first == Maker::Apache {
+            Maker::Ours
+        } else {
+            Maker::Apache
+        };
+        let mut stack = Stack::start(Maker::Ours, first)?;
+        let session = Session::new(&stack, Tools::Stock);
+        session.unrecorded(
+            class::TOPICS,
+            "--create --topic shared --config retention.ms=3600000",
+            "",
+        )?;
+        let mut expected = String::new();
+        for (turn, maker) in [first, second, first, second].into_iter().enumerate() {
+            if turn > 0 {
+                stack.broker.stop()?;
+                stack.broker.hand_over_to(maker);
+                stack.broker.start_again()?;
+            }
+            let codec = ["none", "zstd", "lz4", "gzip"][turn];
+            let words = format!("--topic shared --compression-codec {codec}");
+            session.unrecorded(class::CONSOLE_PRODUCER, &words, &format!("turn {turn}\n"))?;
+            expected.push_str(&format!("turn {turn}\n"));
+            let count = turn + 1;
+            let words = format!(
+                "--topic shared --from-beginning --max-messages {count} --group everybody-{turn}"
+            );
+            let read = session.unrecorded(class::CONSOLE_CONSUMER, &words, "")?;
+            ensure!(
+                read.stdout == expected,
+                "turn {turn}, {maker:?}:\n{}{}",
+                read.stdout,
+                read.stderr
+            );
+            let described = session.unrecorded(class::TOPICS, "--describe --topic shared", "")?;
+            ensure!(
+                described.stdout.contains("retention.ms=3600000"),
+                "{}",
+                described.stdout
+            );
+            // The groups of the turns before are known, with what they committed.
+            for past in 0..=turn {
+                let words = format!("--describe --group everybody-{past}");
+                let group = session.unrecorded(class::CONSUMER_GROUPS, &words, "")?;
+                let offset = (past + 1).to_string();
+                let row = group
+                    .stdout
+                    .lines()
+                    .find(|line| line.starts_with("everybody"));
+                let committed = row
+                    .and_then(|row| row.split_whitespace().nth(3))
+                    .unwrap_or("none");
+                ensure!(
+                    committed == offset,
+                    "group {past} in turn {turn}, {maker:?}:\n{}{}",
+                    group.stdout,
+                    group.stderr
+                );
+            }
+        }
+    }
+    Ok(())
 }

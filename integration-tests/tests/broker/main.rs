@@ -1,0 +1,5 @@
+//! Shell: our broker alone against Apache's: what it advertises, how it starts and ends, and what hostile bytes do.
+
+mod advertised;
+mod hostile;
+mod start_and_stop;
