@@ -10,7 +10,7 @@ use kafka_wire::records::compression::Codec;
 
 use crate::api::context::Services;
 use crate::config::broker::BrokerConfig;
-use crate::controller::controller::ControllerHandle;
+use crate::controller::handle::ControllerHandle;
 use crate::coordinator::group::coordinator::{CoordinatorConfig, GroupCoordinator};
 use crate::coordinator::group::message::GroupSettings;
 use crate::coordinator::transaction::producer_ids::{ProducerIdBlock, ProducerIds};

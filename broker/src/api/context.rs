@@ -9,7 +9,7 @@ use kafka_wire::header::RequestHeader;
 
 use crate::admin::topics::TopicAdmin;
 use crate::config::broker::BrokerConfig;
-use crate::controller::controller::ControllerHandle;
+use crate::controller::handle::ControllerHandle;
 use crate::coordinator::group::coordinator::GroupCoordinator;
 use crate::coordinator::transaction::producer_ids::ProducerIds;
 use crate::log::manager::LogManager;

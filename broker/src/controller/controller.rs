@@ -11,40 +11,35 @@
 //! answered soon after [`start`]. At the end of a controlled shutdown call
 //! [`ControllerHandle::stop`], then [`ZkStore::close`].
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, Ordering};
 use std::time::Duration;
 
 use common::zk::response::EventType;
 use kafka_wire::error_code::ErrorCode;
-use kafka_wire::messages::alter_partition::{AlterPartitionRequest, AlterPartitionResponse};
+use kafka_wire::messages::alter_partition::AlterPartitionResponse;
 use kafka_wire::wire::Uuid;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::config::broker::BrokerConfig;
+use crate::controller::answers::answer;
 use crate::controller::broker_channels::{BrokerChannels, ChannelSettings};
 use crate::controller::context::LiveBroker;
-use crate::controller::effects::{
-    Answer, Effect, ElectionFailure, ElectionKind, Event, Found, Question, Reply, Token,
-};
+use crate::controller::effects::{Effect, Event, Found, Reply, Token};
+use crate::controller::handle::{Command, ControllerHandle, Elections, NO_CONTROLLER, Shared};
 use crate::controller::machine::{Machine, Settings};
-use crate::zk::cluster::{Office, ProducerIdBlock};
+use crate::zk::cluster::Office;
 use crate::zk::error::StoreError;
 use crate::zk::paths;
 use crate::zk::store::{StoreEvent, ZkStore};
-use crate::zk::znodes::{BrokerRegistration, ReplicaAssignment, StateWrite, TopicPartition};
+use crate::zk::znodes::{BrokerRegistration, TopicPartition};
 
-/// Nobody is known to be controller.
-const NO_CONTROLLER: i32 = -1;
 /// How long after its election a controller first looks for preferred leaders.
 const FIRST_REBALANCE: Duration = Duration::from_secs(5);
 /// Pause before a broker that could not register after an expired session tries again.
 const REGISTRATION_BACKOFF: Duration = Duration::from_secs(1);
-
-/// Outcome of elections that an administrator asked for.
-pub type Elections = BTreeMap<TopicPartition, Result<i32, ElectionFailure>>;
 
 /// What the controller must know of its broker.
 #[derive(Debug, Clone)]
@@ -121,187 +116,6 @@ pub fn start(
     };
     tokio::spawn(runner.run(events, command_queue, answer_queue));
     ControllerHandle { commands, shared }
-}
-
-#[derive(Debug)]
-struct Shared {
-    broker_id: i32,
-    controller_id: AtomicI32,
-    broker_epoch: Arc<AtomicI64>,
-    unclean: AtomicBool,
-}
-
-enum Command {
-    ControlledShutdown(
-        i32,
-        i64,
-        oneshot::Sender<Result<Vec<TopicPartition>, ErrorCode>>,
-    ),
-    AlterPartition(
-        Box<AlterPartitionRequest>,
-        i16,
-        oneshot::Sender<AlterPartitionResponse>,
-    ),
-    AllocateProducerIds(
-        i32,
-        i64,
-        oneshot::Sender<Result<ProducerIdBlock, ErrorCode>>,
-    ),
-    ElectLeaders(
-        Option<Vec<TopicPartition>>,
-        ElectionKind,
-        oneshot::Sender<Result<Elections, ErrorCode>>,
-    ),
-    ListReassignments(
-        Option<Vec<TopicPartition>>,
-        oneshot::Sender<Result<BTreeMap<TopicPartition, ReplicaAssignment>, ErrorCode>>,
-    ),
-    TopicNames(Vec<Uuid>, oneshot::Sender<HashMap<Uuid, String>>),
-    QueuedForDeletion(oneshot::Sender<BTreeSet<String>>),
-    UncleanAllowed(Option<String>),
-    Stop(oneshot::Sender<()>),
-}
-
-/// What handlers ask of the controller; cheap to clone.
-#[derive(Clone, Debug)]
-pub struct ControllerHandle {
-    commands: mpsc::UnboundedSender<Command>,
-    shared: Arc<Shared>,
-}
-
-impl ControllerHandle {
-    /// Whether this broker is the controller.
-    #[must_use]
-    pub fn is_active(&self) -> bool {
-        self.shared.controller_id.load(Ordering::Acquire) == self.shared.broker_id
-    }
-
-    /// The controller's broker id as `/controller` says; `None` when nobody is.
-    #[must_use]
-    pub fn controller_id(&self) -> Option<i32> {
-        Some(self.shared.controller_id.load(Ordering::Acquire)).filter(|id| *id != NO_CONTROLLER)
-    }
-
-    /// This broker's epoch; it changes when an expired session makes it register again.
-    #[must_use]
-    pub fn broker_epoch(&self) -> i64 {
-        self.shared.broker_epoch.load(Ordering::Acquire)
-    }
-
-    async fn ask<T>(&self, gone: T, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> T {
-        let (reply, answer) = oneshot::channel();
-        // A task that has ended drops the sender, and so does one that resigns.
-        let _ = self.commands.send(command(reply));
-        answer.await.unwrap_or(gone)
-    }
-
-    /// Moves leadership away from a broker: the partitions that it still leads.
-    ///
-    /// # Errors
-    /// The code to answer `ControlledShutdown` with.
-    pub async fn controlled_shutdown(
-        &self,
-        broker: i32,
-        epoch: i64,
-    ) -> Result<Vec<TopicPartition>, ErrorCode> {
-        // Kafka answers ControllerMovedException, which has this code.
-        let gone = Err(ErrorCode::StaleControllerEpoch);
-        self.ask(gone, |reply| {
-            Command::ControlledShutdown(broker, epoch, reply)
-        })
-        .await
-    }
-
-    /// Changes ISRs as leaders ask for it.
-    pub async fn alter_partition(
-        &self,
-        request: AlterPartitionRequest,
-        version: i16,
-    ) -> AlterPartitionResponse {
-        let error_code = ErrorCode::NotController.code();
-        let gone = AlterPartitionResponse {
-            error_code,
-            ..AlterPartitionResponse::default()
-        };
-        self.ask(gone, |reply| {
-            Command::AlterPartition(Box::new(request), version, reply)
-        })
-        .await
-    }
-
-    /// Gives a broker a block of producer ids.
-    ///
-    /// # Errors
-    /// The code to answer `AllocateProducerIds` with.
-    pub async fn allocate_producer_ids(
-        &self,
-        broker: i32,
-        epoch: i64,
-    ) -> Result<ProducerIdBlock, ErrorCode> {
-        let gone = Err(ErrorCode::NotController);
-        self.ask(gone, |reply| {
-            Command::AllocateProducerIds(broker, epoch, reply)
-        })
-        .await
-    }
-
-    /// Elects leaders; `None` means for all partitions.
-    ///
-    /// # Errors
-    /// [`ErrorCode::NotController`].
-    pub async fn elect_leaders(
-        &self,
-        partitions: Option<Vec<TopicPartition>>,
-        kind: ElectionKind,
-    ) -> Result<Elections, ErrorCode> {
-        let gone = Err(ErrorCode::NotController);
-        self.ask(gone, |reply| Command::ElectLeaders(partitions, kind, reply))
-            .await
-    }
-
-    /// The reassignments in progress, of some partitions or of all.
-    ///
-    /// # Errors
-    /// [`ErrorCode::NotController`].
-    pub async fn list_reassignments(
-        &self,
-        partitions: Option<Vec<TopicPartition>>,
-    ) -> Result<BTreeMap<TopicPartition, ReplicaAssignment>, ErrorCode> {
-        let gone = Err(ErrorCode::NotController);
-        self.ask(gone, |reply| Command::ListReassignments(partitions, reply))
-            .await
-    }
-
-    /// The names of topics by id, as far as the controller knows them.
-    pub async fn topic_names(&self, ids: Vec<Uuid>) -> HashMap<Uuid, String> {
-        self.ask(HashMap::new(), |reply| Command::TopicNames(ids, reply))
-            .await
-    }
-
-    /// The topics that are to be deleted.
-    pub async fn queued_for_deletion(&self) -> BTreeSet<String> {
-        self.ask(BTreeSet::new(), Command::QueuedForDeletion).await
-    }
-
-    /// Says that unclean elections were allowed for a topic.
-    pub fn allow_unclean(&self, topic: &str) {
-        let _ = self
-            .commands
-            .send(Command::UncleanAllowed(Some(topic.to_string())));
-    }
-
-    /// Says what `unclean.leader.election.enable` is now.
-    pub fn set_unclean_default(&self, allowed: bool) {
-        self.shared.unclean.store(allowed, Ordering::Release);
-        if allowed {
-            let _ = self.commands.send(Command::UncleanAllowed(None));
-        }
-    }
-
-    /// Lays down the office, if this broker has it, and takes part in no more elections.
-    pub async fn stop(&self) {
-        self.ask((), Command::Stop).await;
-    }
 }
 
 /// The office while this broker holds it.
@@ -745,73 +559,5 @@ fn deliver(waiter: Option<Waiter>, reply: Reply) {
             let _ = waiter.send(Ok(results));
         }
         _ => {}
-    }
-}
-
-/// Does in `ZooKeeper` what the machine asks for. What fails without the office being lost is an
-/// answer too, so that the machine can go on.
-async fn answer(
-    store: &ZkStore,
-    office: Office,
-    unclean_default: bool,
-    question: Question,
-) -> Result<Answer, StoreError> {
-    let version = office.epoch_version;
-    let states = |result: Result<Vec<StateWrite>, StoreError>, count: usize| {
-        let failed = |error: StoreError| vec![StateWrite::Failed(error.to_string()); count];
-        Ok(Answer::States(tolerate(result)?.unwrap_or_else(failed)))
-    };
-    let done = |result: Result<(), StoreError>| {
-        if let Err(error) = tolerate(result)? {
-            tracing::error!(%error, "write of the controller failed");
-        }
-        Ok(Answer::Done)
-    };
-    match question {
-        Question::CreateStates(new) => states(store.create_states(version, &new).await, new.len()),
-        Question::UpdateStates(new) => states(
-            store.update_states(version, office.epoch, &new).await,
-            new.len(),
-        ),
-        Question::UncleanTopics(topics) => {
-            let topics: Vec<String> = topics.into_iter().collect();
-            let configs = tolerate(store.entity_configs("topics", &topics).await)?;
-            let allowed = |config: &[(String, String)]| {
-                let set = config
-                    .iter()
-                    .find(|(key, _)| key == "unclean.leader.election.enable");
-                set.map_or(unclean_default, |(_, value)| {
-                    value.eq_ignore_ascii_case("true")
-                })
-            };
-            let allowed = match configs {
-                Ok(configs) => topics.into_iter().zip(configs).filter(|(_, c)| allowed(c)),
-                Err(error) => {
-                    tracing::error!(%error, "cannot read topic configs");
-                    return Ok(Answer::UncleanTopics(BTreeSet::new()));
-                }
-            };
-            Ok(Answer::UncleanTopics(
-                allowed.map(|(topic, _)| topic).collect(),
-            ))
-        }
-        Question::DeleteTopic(topic) => done(store.delete_topic(version, &topic).await),
-        Question::DropDeletions(topics) => done(store.drop_deletions(version, &topics).await),
-        Question::WriteAssignment(topic, assignment) => done(
-            store
-                .set_assignment_as_controller(version, &topic, &assignment)
-                .await,
-        ),
-        Question::RemovePreferredElection => done(store.remove_preferred_election(version).await),
-    }
-}
-
-/// Passes on only the errors that end the term.
-fn tolerate<T>(result: Result<T, StoreError>) -> Result<Result<T, StoreError>, StoreError> {
-    match result {
-        Err(error) if matches!(error, StoreError::ControllerMoved) || error.is_session_over() => {
-            Err(error)
-        }
-        result => Ok(result),
     }
 }

@@ -1,6 +1,7 @@
 //! The controller: one broker's picture of the cluster, and who leads what.
 
 pub mod alter_partition;
+pub mod answers;
 pub mod broker_channels;
 pub mod brokers;
 pub mod context;
@@ -11,6 +12,7 @@ pub mod context;
 pub mod controller;
 pub mod effects;
 pub mod election;
+pub mod handle;
 pub mod machine;
 pub mod partition_machine;
 pub mod replica_machine;

@@ -26,7 +26,7 @@ pub async fn handle(
     let kind = match (context.header.api_version, request.election_type) {
         (0, _) | (_, 0) => ElectionKind::Preferred,
         (_, 1) => ElectionKind::Unclean,
-        _ => return failed(ErrorCode::InvalidRequest),
+        _ => return failed(ErrorCode::UnknownServerError),
     };
     let partitions = request.topic_partitions.map(|topics| {
         let mut partitions = Vec::new();
@@ -36,9 +36,18 @@ pub async fn handle(
         }
         partitions
     });
-    let elections = match services.controller.elect_leaders(partitions, kind).await {
+    let elections = match services
+        .controller
+        .elect_leaders(partitions.clone(), kind)
+        .await
+    {
         Ok(elections) => elections,
-        Err(code) => return failed(code),
+        Err(code) => {
+            // Each partition is answered, since version 0 has no other place for an error.
+            let known = || all_partitions(&services.metadata.snapshot());
+            let refused = partitions.unwrap_or_else(known).into_iter();
+            return response(refused.map(|partition| (partition, (code, None))).collect());
+        }
     };
     let mut results = Results::new();
     let mut expected: BTreeMap<TopicPartition, i32> = BTreeMap::new();
@@ -69,6 +78,15 @@ pub async fn handle(
         results.insert(wanted.0.clone(), (code, None));
     }
     response(results)
+}
+
+fn all_partitions(snapshot: &Snapshot) -> Vec<TopicPartition> {
+    let mut partitions = Vec::new();
+    for (name, topic) in &snapshot.topics {
+        let of_topic = topic.partitions.keys();
+        partitions.extend(of_topic.map(|partition| TopicPartition::new(name, *partition)));
+    }
+    partitions
 }
 
 fn told(failure: ElectionFailure, kind: ElectionKind) -> (ErrorCode, Option<String>) {
