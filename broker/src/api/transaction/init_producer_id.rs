@@ -26,7 +26,7 @@ pub async fn handle(
         Some("") => Err(ErrorCode::InvalidRequest),
         Some(_) => Err(ErrorCode::UnsupportedVersion),
         // An idempotent producer that names its old id is given a new one all the same.
-        None => services.producer_ids.generate(),
+        None => services.producer_ids.generate().await,
     };
     match generated {
         Ok(producer_id) => InitProducerIdResponse {

@@ -145,3 +145,86 @@ impl Loader {
         ids.into_iter().map(load).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coordinator::group::offsets::OffsetAndMetadata;
+    use crate::coordinator::group::records::offset_record;
+
+    fn put(loader: &mut Loader, batch_offset: i64, producer_id: Option<i64>, offset: i64) {
+        let at = TopicPartition {
+            topic: "t".into(),
+            partition: 0,
+        };
+        let value = OffsetAndMetadata {
+            offset,
+            leader_epoch: None,
+            metadata: ByteString::new(),
+            commit_timestamp_ms: 1,
+            expire_timestamp_ms: None,
+        };
+        let record = offset_record(&"g".into(), &at, &value).unwrap();
+        let placed = Placed {
+            batch_offset,
+            producer_id,
+        };
+        loader.record(placed, record.key, record.value).unwrap();
+    }
+
+    fn loaded(loader: Loader) -> Group {
+        let settings = Arc::new(GroupSettings {
+            min_session_timeout_ms: 0,
+            max_session_timeout_ms: 1000,
+            max_size: 10,
+            initial_rebalance_delay_ms: 0,
+            max_offset_metadata_size: 10,
+            offsets_retention_ms: 1000,
+        });
+        let now = Now {
+            wall_ms: 10,
+            mono_ms: 0,
+        };
+        let (group, _) = loader.finish(&settings, now).pop().unwrap();
+        group
+    }
+
+    fn fetched(group: &Group, stable: bool) -> (i64, i16) {
+        let at = TopicPartition {
+            topic: "t".into(),
+            partition: 0,
+        };
+        let (_, offset) = group.offsets().fetch(Some(&[at]), stable).pop().unwrap();
+        (offset.offset, offset.error.code())
+    }
+
+    #[test]
+    fn transactional_offsets_count_from_their_commit_and_by_their_own_position() {
+        let mut loader = Loader::default();
+        put(&mut loader, 0, None, 10);
+        put(&mut loader, 1, Some(5), 20);
+        put(&mut loader, 2, Some(6), 30);
+        loader.marker(6, false);
+        loader.marker(5, true);
+        assert_eq!(fetched(&loaded(loader), true), (20, 0));
+
+        // A plain commit after the transactional one wins, though the marker comes later.
+        let mut loader = Loader::default();
+        put(&mut loader, 1, Some(5), 20);
+        put(&mut loader, 2, None, 25);
+        loader.marker(5, true);
+        assert_eq!(fetched(&loaded(loader), true), (25, 0));
+    }
+
+    #[test]
+    fn offsets_of_an_open_transaction_make_the_old_ones_unstable() {
+        let mut loader = Loader::default();
+        put(&mut loader, 0, None, 10);
+        put(&mut loader, 1, Some(5), 20);
+        let mut group = loaded(loader);
+        assert_eq!(fetched(&group, false), (10, 0));
+        assert_eq!(fetched(&group, true), (-1, 88));
+        group.complete_transaction(5, true);
+        assert_eq!(fetched(&group, true), (20, 0));
+    }
+}

@@ -3,7 +3,8 @@
 //! Behaviour from `ProducerIdManager.scala` (the RPC manager, IBP 3.0 and later): the next block is
 //! asked for when 90 % of the present one is used; without a block producers are told
 //! `COORDINATOR_LOAD_IN_PROGRESS`, which all of them retry. After a failure the controller is not
-//! asked again for 50 ms.
+//! asked again for 50 ms. Unlike Kafka a producer that comes before the block waits for it a
+//! little: a client's pause before it tries again is longer than the controller's answer takes.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,9 +13,12 @@ use std::time::Duration;
 
 use kafka_wire::error_code::ErrorCode;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 const RETRY_BACKOFF: Duration = Duration::from_millis(50);
+/// How long a producer waits for a block; clients give up on a request much later.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// Ids that belong to this broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +75,7 @@ impl State {
 pub struct ProducerIds {
     allocate: Allocate,
     state: Mutex<State>,
+    is_answered: Notify,
 }
 
 impl std::fmt::Debug for ProducerIds {
@@ -87,14 +92,35 @@ impl ProducerIds {
         Arc::new(ProducerIds {
             allocate,
             state: Mutex::default(),
+            is_answered: Notify::new(),
         })
     }
 
     /// An id that nobody else has.
     ///
     /// # Errors
-    /// `COORDINATOR_LOAD_IN_PROGRESS` while the controller is asked for more.
-    pub fn generate(self: &Arc<Self>) -> Result<i64, ErrorCode> {
+    /// `COORDINATOR_LOAD_IN_PROGRESS` if the controller gives no more in time.
+    pub async fn generate(self: &Arc<Self>) -> Result<i64, ErrorCode> {
+        let deadline = Instant::now() + LONGEST_WAIT;
+        loop {
+            // Made before looking, so that an answer in between is not missed.
+            let is_answered = self.is_answered.notified();
+            if let Some(id) = self.claim() {
+                return Ok(id);
+            }
+            let may_come = self.state.lock().is_asking;
+            if !may_come
+                || tokio::time::timeout_at(deadline, is_answered)
+                    .await
+                    .is_err()
+            {
+                return Err(ErrorCode::CoordinatorLoadInProgress);
+            }
+        }
+    }
+
+    /// Takes an id if there is one, and sees to it that there will be more.
+    fn claim(self: &Arc<Self>) -> Option<i64> {
         let mut state = self.state.lock();
         let id = state.claim();
         let may_ask = state.ask_again_at.is_none_or(|at| Instant::now() >= at);
@@ -104,9 +130,10 @@ impl ProducerIds {
             tokio::spawn(async move {
                 let answer = (this.allocate)().await;
                 this.answered(answer);
+                this.is_answered.notify_waiters();
             });
         }
-        id.ok_or(ErrorCode::CoordinatorLoadInProgress)
+        id
     }
 
     fn answered(&self, answer: Result<ProducerIdBlock, ErrorCode>) {
@@ -142,23 +169,26 @@ mod tests {
             let start = given.fetch_add(1, Ordering::SeqCst) * 1000;
             Box::pin(async move { Ok(ProducerIdBlock { start, len: 1000 }) })
         }));
-        assert_eq!(ids.generate(), Err(ErrorCode::CoordinatorLoadInProgress));
         for expected in 0..3000 {
+            assert_eq!(ids.generate().await, Ok(expected));
             tokio::task::yield_now().await;
-            assert_eq!(ids.generate(), Ok(expected));
         }
         assert_eq!(blocks.load(Ordering::SeqCst), 4);
     }
 
     #[tokio::test]
-    async fn blocks_that_overlap_are_refused() {
+    async fn without_a_usable_block_producers_are_told_to_come_again() {
         let ids = ProducerIds::new(Box::new(|| {
             Box::pin(async { Ok(ProducerIdBlock { start: 7, len: 1 }) })
         }));
-        assert!(ids.generate().is_err());
-        tokio::task::yield_now().await;
-        assert_eq!(ids.generate(), Ok(7));
-        tokio::task::yield_now().await;
-        assert_eq!(ids.generate(), Err(ErrorCode::CoordinatorLoadInProgress));
+        assert_eq!(ids.generate().await, Ok(7));
+        // The same block once more would give the same id to two producers.
+        let again = ids.generate().await;
+        assert_eq!(again, Err(ErrorCode::CoordinatorLoadInProgress));
+        let refused = ProducerIds::new(Box::new(|| {
+            Box::pin(async { Err(ErrorCode::StaleBrokerEpoch) })
+        }));
+        let told = refused.generate().await;
+        assert_eq!(told, Err(ErrorCode::CoordinatorLoadInProgress));
     }
 }
