@@ -1,6 +1,8 @@
 //! Files that Apache ZooKeeper 3.8.4 wrote: a first snapshot, a log of some hundred writes of
 //! all kinds, and the snapshot that the server took when it started again after them.
 
+#![allow(clippy::unwrap_used, reason = "this is a test")]
+
 use std::fs;
 use std::path::PathBuf;
 

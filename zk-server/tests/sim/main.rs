@@ -3,6 +3,8 @@
 //!
 //! Every run follows from its seed; `SIM_SEED=n` repeats one, `SIM_RUNS=n` makes more of them.
 
+#![allow(clippy::unwrap_used, reason = "this is a test")]
+
 mod disk;
 mod dump;
 mod random;
