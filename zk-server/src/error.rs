@@ -40,6 +40,7 @@ impl ServerError {
             Self::Config(_) => 2,
             Self::Storage(error) => match error {
                 StorageError::Missing { .. }
+                | StorageError::InUse { .. }
                 | StorageError::Io { .. }
                 | StorageError::WrongDirectory { .. } => 3,
                 _ => 1,

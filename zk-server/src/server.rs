@@ -60,7 +60,13 @@ async fn start(config: ServerConfig) -> Result<(), ServerError> {
         .local_addr()
         .map_or(config.listen.port(), |address| address.port());
     let (tell, mut told) = unbounded_channel();
-    let (pipeline, mut snapshots, directories) = open(&config, clock, &tell)?;
+    let directories = Directories::open(
+        &config.data_dir,
+        &config.data_log_dir,
+        config.data_dir_autocreate,
+    )?;
+    let _locks = directories.lock()?;
+    let (pipeline, mut snapshots) = open(&config, &directories, clock, &tell)?;
     let work = pipeline.work.clone();
     let server = Rc::new(Server {
         pipeline: RefCell::new(pipeline),
@@ -127,19 +133,15 @@ fn java_address(config: &ServerConfig, port: u16) -> String {
     format!("/{}", std::net::SocketAddr::new(ip, port))
 }
 
-type Opened = (Pipeline<Standalone>, Snapshots, Directories);
+type Opened = (Pipeline<Standalone>, Snapshots);
 
 /// Recovers what is on disk and starts the log.
 fn open(
     config: &ServerConfig,
+    directories: &Directories,
     clock: Clock,
     tell: &UnboundedSender<FromThreads>,
 ) -> Result<Opened, ServerError> {
-    let directories = Directories::open(
-        &config.data_dir,
-        &config.data_log_dir,
-        config.data_dir_autocreate,
-    )?;
     let recovery = RecoveryOptions {
         database: config.database,
         trust_empty: config.trust_empty,
@@ -152,12 +154,12 @@ fn open(
         replayed,
         torn,
         ..
-    } = recovery::recover(&directories, &recovery)?;
+    } = recovery::recover(directories, &recovery)?;
     if replayed > 0 || torn {
         // As the real server does it: the next start need not read these logs again.
         let sessions = database.sessions.committed();
         recovery::write_whole(
-            &directories,
+            directories,
             &database.tree,
             &sessions,
             database.applied_zxid,
@@ -192,7 +194,7 @@ fn open(
         digest_auth: config.digest_auth,
     };
     let pipeline = Pipeline::new(database, Standalone::new(writer), options, clock);
-    Ok((pipeline, snapshots, directories))
+    Ok((pipeline, snapshots))
 }
 
 fn operator(config: &ServerConfig, directories: &Directories, port: u16) -> Operator {

@@ -4,6 +4,7 @@ pub mod clients;
 pub mod clock;
 pub mod commit;
 pub mod containers;
+pub mod lifecycle;
 pub mod reply;
 pub mod run;
 pub mod snapshots;

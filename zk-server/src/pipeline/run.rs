@@ -10,13 +10,11 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use common::zk::code::{ErrorCode, OpCode};
-use common::zk::connect::ConnectRequest;
-use common::zk::data::{Id, perms};
+use common::zk::data::perms;
 use common::zk::jute::Reader as JuteReader;
-use common::zk::request::{AuthPacket, Request, RequestHeader, XID_PING};
+use common::zk::request::{Request, RequestHeader, XID_PING};
 use tokio::sync::Notify;
 
-use crate::auth::digest;
 use crate::metrics::ServerStats;
 use crate::pipeline::clients::{Clients, Link, Phase, Queued, UNSENT_LIMIT_BYTES};
 use crate::pipeline::clock::Clock;
@@ -28,7 +26,6 @@ use crate::state::database::{Database, Event};
 use crate::state::permission;
 use crate::state::read::{Reader, read};
 use crate::state::request::{Write, WriteBody};
-use crate::state::sessions;
 use crate::state::watches::ConnectionId;
 
 /// Limits and settings of the run loop.
@@ -65,7 +62,7 @@ pub struct Pipeline<C> {
     pub clock: Clock,
     /// Woken when there is something to flush.
     pub work: Rc<Notify>,
-    options: PipelineOptions,
+    pub(super) options: PipelineOptions,
     events: Vec<Event>,
     throttled: Vec<ConnectionId>,
 }
@@ -145,87 +142,8 @@ impl<C: Commit> Pipeline<C> {
         }
     }
 
-    fn connect(&mut self, id: ConnectionId, frame: Bytes) -> Result<(), String> {
-        let request: ConnectRequest = JuteReader::new(frame)
-            .read()
-            .map_err(|e| format!("no connect request: {e}"))?;
-        if request.last_zxid_seen > self.db.applied_zxid {
-            return Err(format!(
-                "Refusing session request as the client has seen zxid 0x{:x} our last zxid is 0x{:x} client must try another server",
-                request.last_zxid_seen, self.db.applied_zxid
-            ));
-        }
-        let now = self.clock.mono_ms();
-        let timeout_ms = request.timeout_ms.clamp(
-            self.options.min_session_timeout_ms,
-            self.options.max_session_timeout_ms,
-        );
-        let Some(client) = self.clients.get_mut(id) else {
-            return Ok(());
-        };
-        client.knows_read_only = request.read_only.is_some();
-        client.timeout_ms = timeout_ms;
-        if request.session_id != 0 {
-            let password = request.password.unwrap_or_default();
-            return self.reconnect(id, request.session_id, &password, timeout_ms, now);
-        }
-        client.phase = Phase::Opening;
-        client.session = self.db.sessions.create(timeout_ms, id, now);
-        client.queue.push_back(Queued::Write);
-        let (session, ids) = (client.session, client.ids.clone());
-        let body = WriteBody::CreateSession(timeout_ms);
-        let op = OpCode::CreateSession;
-        let ticket = Ticket {
-            connection: Some(id),
-            xid: 0,
-            op,
-            received_ms: now,
-        };
-        self.submit(
-            Write {
-                session,
-                cxid: 0,
-                ids,
-                body,
-            },
-            ticket,
-        );
-        Ok(())
-    }
-
-    fn reconnect(
-        &mut self,
-        id: ConnectionId,
-        session: i64,
-        password: &[u8],
-        timeout_ms: i32,
-        now: i64,
-    ) -> Result<(), String> {
-        let valid = password == sessions::password(session)
-            && self.db.sessions.touch(session, timeout_ms, now);
-        if valid {
-            let old = self.db.sessions.get(session).and_then(|s| s.connection);
-            self.db.sessions.set_connection(session, Some(id));
-            if let Some(old) = old.filter(|old| *old != id) {
-                self.cut(old);
-            }
-        } else {
-            tracing::info!("Invalid session 0x{session:x}, probably expired");
-        }
-        let Some(client) = self.clients.to_send(id) else {
-            return Ok(());
-        };
-        let known = client.knows_read_only;
-        client.session = if valid { session } else { 0 };
-        let bytes = reply::put_connect_response(client.session, timeout_ms, known, &mut client.out);
-        client.phase = if valid { Phase::Open } else { Phase::Closing };
-        client.stats.sent += 1;
-        self.stats.replied(bytes);
-        Ok(())
-    }
-
     /// Ends a connection without sending what waits.
-    fn cut(&mut self, id: ConnectionId) {
+    pub(super) fn cut(&mut self, id: ConnectionId) {
         self.db.watches.remove_connection(id);
         if let Some(client) = self.clients.to_send(id) {
             client.phase = Phase::Closing;
@@ -308,7 +226,7 @@ impl<C: Commit> Pipeline<C> {
         );
     }
 
-    fn submit(&mut self, write: Write, ticket: Ticket) {
+    pub(super) fn submit(&mut self, write: Write, ticket: Ticket) {
         self.commit
             .submit(&mut self.db, &write, ticket, self.clock.wall_ms());
         self.work.notify_one();
@@ -387,7 +305,7 @@ impl<C: Commit> Pipeline<C> {
         self.count_reply(id, xid, op, bytes, received_ms);
     }
 
-    fn count_reply(
+    pub(super) fn count_reply(
         &mut self,
         id: ConnectionId,
         xid: i32,
@@ -408,7 +326,7 @@ impl<C: Commit> Pipeline<C> {
         }
     }
 
-    fn send(&mut self, id: ConnectionId, put: impl FnOnce(&mut bytes::BytesMut) -> u64) {
+    pub(super) fn send(&mut self, id: ConnectionId, put: impl FnOnce(&mut bytes::BytesMut) -> u64) {
         if let Some(client) = self.clients.to_send(id) {
             let bytes = put(&mut client.out);
             client.stats.sent += 1;
@@ -417,54 +335,12 @@ impl<C: Commit> Pipeline<C> {
     }
 
     /// Ends a connection once everything is sent.
-    fn close(&mut self, id: ConnectionId) {
+    pub(super) fn close(&mut self, id: ConnectionId) {
         self.db.watches.remove_connection(id);
         if let Some(client) = self.clients.to_send(id) {
             client.phase = Phase::Closing;
             client.queue.clear();
         }
-    }
-
-    fn authenticate(
-        &mut self,
-        id: ConnectionId,
-        xid: i32,
-        reader: &mut JuteReader,
-    ) -> Result<(), String> {
-        let packet: AuthPacket = reader
-            .read()
-            .map_err(|e| format!("no authentication packet: {e}"))?;
-        let Some(client) = self.clients.get_mut(id) else {
-            return Ok(());
-        };
-        let mut new = Vec::new();
-        match &*packet.scheme {
-            "digest" if self.options.digest_auth => {
-                let proved = digest::id_of(&packet.auth.unwrap_or_default());
-                if self.options.super_digest.as_ref() == Some(&proved) {
-                    new.push(Id::new("super", ""));
-                }
-                new.push(Id::new("digest", proved));
-            }
-            "ip" => new.push(Id::new("ip", client.peer.ip().to_string())),
-            scheme => {
-                tracing::warn!("No authentication provider for scheme: {scheme}");
-                self.stats.auth_failures += 1;
-                let failed = Err(ErrorCode::AuthFailed);
-                self.send(id, |out| reply::put_bare_reply(xid, 0, failed, out));
-                self.close(id);
-                return Ok(());
-            }
-        }
-        let mut ids = client.ids.to_vec();
-        for identity in new {
-            if !ids.contains(&identity) {
-                ids.push(identity);
-            }
-        }
-        client.ids = Rc::from(ids);
-        self.send(id, |out| reply::put_bare_reply(xid, 0, Ok(()), out));
-        Ok(())
     }
 
     /// Stops reading a client that has requests in process while there are too many of them.
@@ -530,7 +406,7 @@ impl<C: Commit> Pipeline<C> {
         }
     }
 
-    fn reply_to_write(&mut self, ticket: &Ticket, outcome: Outcome) {
+    pub(super) fn reply_to_write(&mut self, ticket: &Ticket, outcome: Outcome) {
         let Some(id) = ticket.connection else { return };
         let zxid = self.db.applied_zxid;
         let Some(client) = self
@@ -542,31 +418,6 @@ impl<C: Commit> Pipeline<C> {
         };
         let bytes = reply::put_outcome(ticket.op, ticket.xid, zxid, outcome, &mut client.out);
         self.count_reply(id, ticket.xid, ticket.op, bytes, ticket.received_ms);
-    }
-
-    fn session_created(&mut self, ticket: &Ticket) {
-        let Some(id) = ticket.connection else { return };
-        let Some(client) = self.clients.to_send(id) else {
-            return;
-        };
-        let (session, timeout_ms, known) =
-            (client.session, client.timeout_ms, client.knows_read_only);
-        let bytes = reply::put_connect_response(session, timeout_ms, known, &mut client.out);
-        client.phase = Phase::Open;
-        client.link.wake.notify_one();
-        self.count_reply(id, ticket.xid, ticket.op, bytes, ticket.received_ms);
-    }
-
-    fn session_closed(
-        &mut self,
-        ticket: &Ticket,
-        connection: Option<ConnectionId>,
-        outcome: Outcome,
-    ) {
-        self.reply_to_write(ticket, outcome);
-        if let Some(id) = ticket.connection.or(connection) {
-            self.close(id);
-        }
     }
 
     /// A client's write is done: the reads behind it are answered, up to its next write.
@@ -627,33 +478,6 @@ impl<C: Commit> Pipeline<C> {
             if client.blocked || client.phase == Phase::Closing {
                 client.link.wake.notify_one();
             }
-        }
-    }
-
-    /// Ends the sessions whose time is over.
-    pub fn expire_sessions(&mut self) {
-        let now = self.clock.mono_ms();
-        for session in self.db.sessions.expired(now) {
-            let timeout_ms = self.db.sessions.get(session).map_or(0, |s| s.timeout_ms);
-            tracing::info!("Expiring session 0x{session:x}, timeout of {timeout_ms}ms exceeded");
-            self.stats.sessions_expired += 1;
-            let body = WriteBody::Client(Request::CloseSession);
-            let ids = Rc::from([]);
-            let ticket = Ticket {
-                connection: None,
-                xid: 0,
-                op: OpCode::CloseSession,
-                received_ms: now,
-            };
-            self.submit(
-                Write {
-                    session,
-                    cxid: 0,
-                    ids,
-                    body,
-                },
-                ticket,
-            );
         }
     }
 

@@ -71,6 +71,12 @@ pub enum StorageError {
         /// The kind of files that should not be there.
         what: &'static str,
     },
+    /// Another server works there.
+    #[error("{} is in use by another server: stop it or change dataDir", path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The directory is missing and may not be made.
     #[error("{} does not exist, and zookeeper.datadir.autocreate is false", path.display())]
     Missing {

@@ -3,6 +3,9 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
 use crate::storage::error::StorageError;
 
 /// The subdirectory of dataDir and dataLogDir that holds this version of the format.
@@ -70,6 +73,24 @@ impl Directories {
             }
         }
         Ok(directories)
+    }
+
+    /// Claims both directories for this process for as long as the result lives: two servers in
+    /// one directory would ruin it.
+    pub fn lock(&self) -> Result<Vec<File>, StorageError> {
+        let mut locks = Vec::new();
+        for path in [&self.snapshots, &self.logs] {
+            let directory = File::open(path).map_err(|e| StorageError::io("open", path, e))?;
+            match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+                Err(Errno::WOULDBLOCK) => return Err(StorageError::InUse { path: path.clone() }),
+                // Not every file system has locks.
+                _ => locks.push(directory),
+            }
+            if self.snapshots == self.logs {
+                break;
+            }
+        }
+        Ok(locks)
     }
 
     /// Path of the log that begins with `zxid`.
