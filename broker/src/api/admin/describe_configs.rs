@@ -18,9 +18,10 @@ use crate::metadata::topic_names;
 /// Answers for each resource by itself.
 pub async fn handle(
     services: &Arc<Services>,
-    _context: &RequestContext,
+    context: &RequestContext,
     request: DescribeConfigsRequest,
 ) -> DescribeConfigsResponse {
+    let version = context.header.api_version;
     let mut results = Vec::with_capacity(request.resources.len());
     for resource in request.resources {
         let wanted = Wanted {
@@ -28,7 +29,8 @@ pub async fn handle(
             synonyms: request.include_synonyms,
             documentation: request.include_documentation,
         };
-        let mut result = match describe(services, &resource, wanted).await {
+        let described = describe(services, &resource, wanted).await;
+        let mut result = match described.map(|configs| in_version(configs, version)) {
             Ok(configs) => DescribeConfigsResult {
                 configs,
                 ..DescribeConfigsResult::default()
@@ -50,6 +52,17 @@ pub async fn handle(
         results,
         ..DescribeConfigsResponse::default()
     }
+}
+
+/// Version 0 has a flag where later ones name the source.
+fn in_version(
+    mut configs: Vec<DescribeConfigsResourceResult>,
+    version: i16,
+) -> Vec<DescribeConfigsResourceResult> {
+    for config in &mut configs {
+        config.is_default &= version == 0;
+    }
+    configs
 }
 
 async fn describe(
