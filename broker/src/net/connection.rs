@@ -181,7 +181,10 @@ impl Connection {
             reply = oldest => Some(reply),
             read = self.stream.read_buf(self.frames.spare()), if may_read => match read? {
                 0 => return Err(Ended::ByClient),
-                _ => None,
+                bytes => {
+                    self.frames.received(bytes);
+                    None
+                }
             },
             _ = self.terms.closing.wait_for(|closing| *closing) => return Err(Ended::Stopping),
         };
@@ -198,7 +201,9 @@ impl Connection {
         tokio::select! {
             biased;
             read = self.stream.read_buf(self.frames.spare()) => {
-                return if read? == 0 { Err(Ended::ByClient) } else { Ok(()) };
+                let bytes = read?;
+                self.frames.received(bytes);
+                return if bytes == 0 { Err(Ended::ByClient) } else { Ok(()) };
             }
             _ = self.terms.closing.wait_for(|closing| *closing) => return Err(Ended::Stopping),
             () = tokio::time::sleep(SHRINK_AFTER) => {}

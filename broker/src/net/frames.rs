@@ -5,8 +5,10 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-/// The least room to read into, in bytes: many small requests per system call.
-const READ_BYTES: usize = 16 * 1024;
+/// The least and the most room to read into when nothing is known of the next request, in bytes. It doubles as long
+/// as reads fill it, so that a busy producer's requests come many to a system call.
+const MIN_READ_BYTES: usize = 4 * 1024;
+const MAX_READ_BYTES: usize = 128 * 1024;
 /// The most room that is made at once for an announced request, beyond what has already arrived, in bytes.
 const GROWTH_BYTES: usize = 256 * 1024;
 /// A buffer up to this size is kept by an idle connection, in bytes.
@@ -27,6 +29,7 @@ pub struct BadSize {
 pub struct Frames {
     buffer: BytesMut,
     limit: usize,
+    read_bytes: usize,
 }
 
 impl Frames {
@@ -35,6 +38,7 @@ impl Frames {
         Self {
             buffer: BytesMut::new(),
             limit,
+            read_bytes: MIN_READ_BYTES,
         }
     }
 
@@ -60,9 +64,17 @@ impl Frames {
             _ => 0,
         };
         let growth = GROWTH_BYTES.max(self.buffer.len());
-        self.buffer
-            .reserve(missing.clamp(READ_BYTES, growth.max(READ_BYTES)));
+        self.buffer.reserve(missing.clamp(self.read_bytes, growth));
         &mut self.buffer
+    }
+
+    /// Notes how much a read brought, to make more or less room for the next one.
+    pub fn received(&mut self, bytes: usize) {
+        if bytes >= self.read_bytes {
+            self.read_bytes = (self.read_bytes * 2).min(MAX_READ_BYTES);
+        } else if bytes < self.read_bytes / 4 {
+            self.read_bytes = (self.read_bytes / 2).max(MIN_READ_BYTES);
+        }
     }
 
     /// Whether nothing of a next request has arrived.
@@ -74,6 +86,7 @@ impl Frames {
     pub fn shrink(&mut self) {
         if self.buffer.is_empty() && self.buffer.capacity() > IDLE_BYTES {
             self.buffer = BytesMut::new();
+            self.read_bytes = MIN_READ_BYTES;
         }
     }
 
