@@ -36,6 +36,9 @@ use crate::zk::changes::ConfigChanges;
 use crate::zk::store::{StoreSettings, ZkStore};
 use crate::zk::znodes::{BrokerRegistration, Endpoint};
 
+/// How long a stopping broker waits for ZooKeeper to take note.
+const ZOOKEEPER_PATIENCE: Duration = Duration::from_secs(6);
+
 /// A broker that runs.
 pub struct Server {
     services: Arc<Services>,
@@ -184,8 +187,17 @@ impl Server {
         services.groups.shutdown();
         let epoch = services.controller.broker_epoch();
         tokio::task::block_in_place(|| services.logs.shutdown(now_ms(), epoch));
-        services.controller.stop().await;
-        services.zk.close().await;
+        // Without ZooKeeper neither would end; the session then expires by itself.
+        let farewell = async {
+            services.controller.stop().await;
+            services.zk.close().await;
+        };
+        if tokio::time::timeout(ZOOKEEPER_PATIENCE, farewell)
+            .await
+            .is_err()
+        {
+            tracing::warn!("zookeeper does not answer, leaving without closing the session");
+        }
         tracing::info!(
             "[KafkaServer id={}] shut down completed",
             services.broker_id

@@ -24,6 +24,9 @@ use crate::replica::append::{AppendEntry, AppendResult, AppendTerms};
 
 /// The client id of Kafka's own tools, the only one that may write internal topics (`AdminUtils.ADMIN_CLIENT_ID`).
 const ADMIN_CLIENT_ID: &str = "__admin_client";
+/// Where a batch says how long it is after that field, and the least it may say (`LegacyRecord.RECORD_OVERHEAD_V0`).
+const SIZE_OFFSET: usize = 8;
+const MIN_BATCH_SIZE: i32 = 14;
 /// Where a batch's magic byte is (`DefaultRecordBatch`).
 const MAGIC_OFFSET: usize = 16;
 /// Where the low byte of the attributes of a magic 2 batch is.
@@ -120,6 +123,12 @@ impl Plan {
 fn check(records: &Bytes, version: i16) -> ErrorCode {
     if version < 3 {
         return ErrorCode::None;
+    }
+    let size = records
+        .get(SIZE_OFFSET..MAGIC_OFFSET)
+        .and_then(|bytes| bytes.first_chunk::<4>());
+    if size.is_some_and(|size| i32::from_be_bytes(*size) < MIN_BATCH_SIZE) {
+        return ErrorCode::CorruptMessage;
     }
     let Some(attributes) = records.get(ATTRIBUTES_OFFSET) else {
         return ErrorCode::InvalidRecord;
