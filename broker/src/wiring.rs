@@ -112,9 +112,16 @@ pub fn producer_ids(
 pub async fn follow_configs(services: &Arc<Services>) -> Result<ConfigChanges, StoreError> {
     let logs = services.logs.clone();
     let topic_configs = services.topic_configs.clone();
+    let controller = services.controller.clone();
     ConfigChanges::start(services.zk.clone(), move |kind, name, overrides| {
         if kind != "topics" {
             return;
+        }
+        let allows_unclean = overrides.iter().any(|(key, value)| {
+            key == "unclean.leader.election.enable" && value.eq_ignore_ascii_case("true")
+        });
+        if allows_unclean {
+            controller.allow_unclean(name);
         }
         let config = topic_configs.set(name, overrides);
         tracing::info!("Processing override for entityPath: topics/{name}");

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, Ordering};
+use std::time::Duration;
 
 use kafka_wire::error_code::ErrorCode;
 use kafka_wire::messages::alter_partition::{AlterPartitionRequest, AlterPartitionResponse};
@@ -13,6 +14,8 @@ use crate::controller::effects::{ElectionFailure, ElectionKind};
 use crate::zk::cluster::ProducerIdBlock;
 use crate::zk::znodes::{ReplicaAssignment, TopicPartition};
 
+/// How long stopping may take while `ZooKeeper` does not answer.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// Nobody is known to be controller.
 pub(super) const NO_CONTROLLER: i32 = -1;
 
@@ -196,8 +199,14 @@ impl ControllerHandle {
         }
     }
 
-    /// Lays down the office, if this broker has it, and takes part in no more elections.
+    /// Lays down the office, if this broker has it, and takes part in no more elections. Without
+    /// `ZooKeeper` that cannot be done, and the session's end will do it.
     pub async fn stop(&self) {
-        self.ask((), Command::Stop).await;
+        if tokio::time::timeout(STOP_PATIENCE, self.ask((), Command::Stop))
+            .await
+            .is_err()
+        {
+            tracing::warn!("the controller did not stop in time");
+        }
     }
 }

@@ -676,6 +676,181 @@ impl World {
     }
 }
 
+/// A quiet cluster of four brokers with one topic of one partition on brokers 1, 2 and 3.
+fn quiet() -> (World, TopicPartition) {
+    let mut world = World::new(1);
+    world.conflicts = false;
+    let partitions = BTreeMap::from([(0, ReplicaAssignment::new(vec![1, 2, 3]))]);
+    let topic = TopicAssignment {
+        topic_id: Some(Uuid([9; 16])),
+        partitions,
+    };
+    world.topics.insert("t".to_string(), topic);
+    world.settle();
+    (world, TopicPartition::new("t", 0))
+}
+
+fn alter(world: &mut World, state: &LeaderAndIsr, epoch: i64, topic_id: Uuid) -> (i16, i16) {
+    let isr = state.isr.iter().map(|id| BrokerState {
+        broker_id: *id,
+        broker_epoch: -1,
+    });
+    let partition = RequestPartitionData {
+        partition_index: 0,
+        leader_epoch: state.leader_epoch,
+        new_isr_with_epochs: isr.collect(),
+        leader_recovery_state: i8::from(state.recovering),
+        partition_epoch: state.partition_epoch,
+        ..Default::default()
+    };
+    let partitions = vec![partition];
+    let topics = vec![RequestTopicData {
+        topic_id,
+        partitions,
+        ..Default::default()
+    }];
+    let request = AlterPartitionRequest {
+        broker_id: state.leader,
+        broker_epoch: epoch,
+        topics,
+    };
+    let request = Box::new(request);
+    let mut effects = world.machine.handle(Event::AlterPartition {
+        request,
+        version: 3,
+        token: 7,
+    });
+    if let Some(Effect::Ask(question)) = effects.last().cloned() {
+        let answer = world.in_zookeeper(question);
+        effects = world.machine.answer(answer);
+    }
+    let reply = effects.into_iter().find_map(|effect| match effect {
+        Effect::Reply {
+            token: 7,
+            reply: Reply::AlterPartition(response),
+        } => Some(response),
+        _ => None,
+    });
+    let response = reply.unwrap();
+    let partition = response
+        .topics
+        .first()
+        .and_then(|topic| topic.partitions.first());
+    (
+        response.error_code,
+        partition.map_or(0, |partition| partition.error_code),
+    )
+}
+
+#[test]
+fn an_isr_is_changed_only_by_its_leader_and_only_as_it_is_now() {
+    let (mut world, tp) = quiet();
+    let id = Uuid([9; 16]);
+    let state = world.states[&tp].leader_and_isr.clone();
+    assert_eq!(
+        (state.leader, state.isr.as_slice()),
+        (1, [1, 2, 3].as_slice())
+    );
+    let epoch = world.brokers[&1].epoch;
+    let error = |code: ErrorCode| (0, code.code());
+
+    let stale = (ErrorCode::StaleBrokerEpoch.code(), 0);
+    assert_eq!(alter(&mut world, &state, epoch - 1, id), stale);
+    let unknown = error(ErrorCode::UnknownTopicId);
+    assert_eq!(alter(&mut world, &state, epoch, Uuid([8; 16])), unknown);
+    let newer = LeaderAndIsr {
+        partition_epoch: 1,
+        ..state.clone()
+    };
+    assert_eq!(
+        alter(&mut world, &newer, epoch, id),
+        error(ErrorCode::NotController)
+    );
+    let dead = LeaderAndIsr {
+        isr: vec![1, 9],
+        ..state.clone()
+    };
+    assert_eq!(
+        alter(&mut world, &dead, epoch, id),
+        error(ErrorCode::IneligibleReplica)
+    );
+    let recovering = LeaderAndIsr {
+        recovering: true,
+        isr: vec![1],
+        ..state.clone()
+    };
+    assert_eq!(
+        alter(&mut world, &recovering, epoch, id),
+        error(ErrorCode::InvalidRequest)
+    );
+
+    let shrunk = LeaderAndIsr {
+        isr: vec![1, 2],
+        ..state.clone()
+    };
+    assert_eq!(alter(&mut world, &shrunk, epoch, id), (0, 0));
+    let written = &world.states[&tp].leader_and_isr;
+    assert_eq!(
+        (written.isr.as_slice(), written.partition_epoch),
+        ([1, 2].as_slice(), 1)
+    );
+    assert_eq!(
+        written.leader_epoch, state.leader_epoch,
+        "an ISR change is no election"
+    );
+    // The same again is no error: the answer may have been lost.
+    assert_eq!(alter(&mut world, &shrunk, epoch, id), (0, 0));
+    let late = LeaderAndIsr {
+        isr: vec![1],
+        ..state.clone()
+    };
+    assert_eq!(
+        alter(&mut world, &late, epoch, id),
+        error(ErrorCode::InvalidUpdateVersion)
+    );
+
+    world.stop_broker(1);
+    world.settle();
+    let moved = &world.states[&tp].leader_and_isr;
+    assert_eq!((moved.leader, moved.isr.as_slice()), (2, [2].as_slice()));
+    world.start_broker(1);
+    world.settle();
+    let epoch = world.brokers[&1].epoch;
+    assert_eq!(
+        alter(&mut world, &shrunk, epoch, id),
+        error(ErrorCode::FencedLeaderEpoch)
+    );
+}
+
+#[test]
+fn a_controlled_shutdown_moves_leaders_and_tells_what_is_left() {
+    let (mut world, tp) = quiet();
+    let alone = BTreeMap::from([(0, ReplicaAssignment::new(vec![1]))]);
+    let topic = TopicAssignment {
+        topic_id: Some(Uuid([5; 16])),
+        partitions: alone,
+    };
+    world.topics.insert("alone".to_string(), topic);
+    world.settle();
+    let epoch = world.brokers[&1].epoch;
+    world.drive(Event::ControlledShutdown {
+        broker: 1,
+        epoch,
+        token: 0,
+    });
+    world.settle();
+    let moved = &world.states[&tp].leader_and_isr;
+    assert_eq!((moved.leader, moved.isr.as_slice()), (2, [2, 3].as_slice()));
+    // A partition of one replica has nowhere to go and does not hold the broker back.
+    assert_eq!(
+        world.states[&TopicPartition::new("alone", 0)]
+            .leader_and_isr
+            .leader,
+        1
+    );
+    assert!(world.machine.context().partitions_led_by(1).is_empty());
+}
+
 #[test]
 fn storms_heal() {
     let only = std::env::var("TANDEM_SEED")
