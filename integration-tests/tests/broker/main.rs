@@ -1,5 +1,6 @@
 //! Shell: our broker alone against Apache's: what it advertises, how it starts and ends, and what hostile bytes do.
 
 mod advertised;
+mod group_protocol;
 mod hostile;
 mod start_and_stop;
