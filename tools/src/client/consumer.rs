@@ -18,10 +18,11 @@ use tokio::time::Instant;
 
 use crate::client::assignor::Place;
 use crate::client::cluster::Cluster;
+use crate::client::consumer_options::{ConsumerOptions, group_options};
 use crate::client::error::ClientError;
 use crate::client::fetched::{ConsumerRecord, Fetched};
-use crate::client::group::{GroupOptions, Membership, Standing};
-use crate::client::offsets::{self, EARLIEST, LATEST};
+use crate::client::group::{Membership, Standing};
+use crate::client::offsets;
 use crate::client::settings::{ClusterOptions, Settings};
 use crate::client::topic_metadata::{self, PartitionLeader};
 
@@ -37,87 +38,8 @@ pub enum Subscription {
     Topics(Vec<ByteString>),
     /// All topics whose name matches, shared with the group.
     Pattern(Regex),
-    /// One partition from an offset, [`EARLIEST`] or [`LATEST`], without a group.
+    /// One partition from an offset, a time of ListOffsets, without a group.
     Partition(Place, i64),
-}
-
-/// Settings of a consumer.
-#[derive(Debug, Clone)]
-struct Options {
-    /// Where to start without a position; `None` is an error.
-    reset: Option<i64>,
-    auto_commit: Option<Duration>,
-    read_committed: bool,
-    metadata_max_age: Duration,
-    max_wait_ms: i32,
-    min_bytes: i32,
-    max_bytes: i32,
-    partition_max_bytes: i32,
-    exclude_internal: bool,
-    auto_create: bool,
-    rack: ByteString,
-}
-
-impl Options {
-    fn read(settings: &Settings) -> Result<Self, ClientError> {
-        let words = ["latest", "earliest", "none"];
-        let reset = match settings
-            .word("auto.offset.reset", &words, "latest")?
-            .as_str()
-        {
-            "latest" => Some(LATEST),
-            "earliest" => Some(EARLIEST),
-            _ => None,
-        };
-        let levels = ["read_committed", "read_uncommitted"];
-        let level = settings.word("isolation.level", &levels, "read_uncommitted")?;
-        let interval = settings.millis("auto.commit.interval.ms", 5000)?;
-        let auto_commit = settings.flag("enable.auto.commit", true)?;
-        Ok(Self {
-            reset,
-            auto_commit: auto_commit.then_some(interval),
-            read_committed: level == "read_committed",
-            metadata_max_age: settings.millis("metadata.max.age.ms", 300_000)?,
-            max_wait_ms: settings.number("fetch.max.wait.ms", 500, 0)?,
-            min_bytes: settings.number("fetch.min.bytes", 1, 0)?,
-            max_bytes: settings.number("fetch.max.bytes", 52_428_800, 0)?,
-            partition_max_bytes: settings.number("max.partition.fetch.bytes", 1_048_576, 0)?,
-            exclude_internal: settings.flag("exclude.internal.topics", true)?,
-            auto_create: settings.flag("allow.auto.create.topics", true)?,
-            rack: settings.text("client.rack", "").into(),
-        })
-    }
-}
-
-fn group_options(settings: &Settings) -> Result<GroupOptions, ClientError> {
-    let classes = settings.text(
-        "partition.assignment.strategy",
-        "org.apache.kafka.clients.consumer.RangeAssignor,\
-         org.apache.kafka.clients.consumer.CooperativeStickyAssignor",
-    );
-    let mut assignors = Vec::new();
-    for class in classes.split(',').map(str::trim) {
-        assignors.push(match class.rsplit('.').next() {
-            Some("RangeAssignor") => "range".to_owned(),
-            Some("CooperativeStickyAssignor") => "cooperative-sticky".to_owned(),
-            _ => {
-                let message = format!(
-                    "Invalid value {class} for configuration partition.assignment.strategy: this \
-                     tool has RangeAssignor and CooperativeStickyAssignor"
-                );
-                return Err(ClientError::Config(message));
-            }
-        });
-    }
-    Ok(GroupOptions {
-        group: settings.text("group.id", "").into(),
-        instance_id: settings.get("group.instance.id").map(ByteString::from),
-        session_timeout: settings.millis("session.timeout.ms", 45_000)?,
-        rebalance_timeout: settings.millis("max.poll.interval.ms", 300_000)?,
-        heartbeat_interval: settings.millis("heartbeat.interval.ms", 3000)?,
-        assignors,
-        rack: settings.get("client.rack").map(ByteString::from),
-    })
 }
 
 /// A partition that is being consumed.
@@ -143,7 +65,7 @@ struct Answer {
 /// A consumer.
 pub struct Consumer {
     cluster: Arc<Cluster>,
-    options: Options,
+    options: ConsumerOptions,
     subscription: Subscription,
     group: Option<Membership>,
     partitions: BTreeMap<Place, Partition>,
@@ -164,7 +86,7 @@ impl Consumer {
     /// # Errors
     /// [`ClientError::Config`] and [`ClientError::Construct`].
     pub async fn new(settings: &Settings, subscription: Subscription) -> Result<Self, ClientError> {
-        let options = Options::read(settings)?;
+        let options = ConsumerOptions::read(settings)?;
         let group = group_options(settings)?;
         let client_id = settings.text("client.id", "consumer-1");
         let prefix = format!("[Consumer clientId={client_id}, groupId={}]", group.group);

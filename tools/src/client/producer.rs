@@ -6,9 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
-use bytes::Bytes;
 use bytestring::ByteString;
 use kafka_wire::error_code::ErrorCode;
 use kafka_wire::messages::init_producer_id::InitProducerIdRequest;
@@ -25,110 +23,18 @@ use crate::client::cluster::Cluster;
 use crate::client::error::ClientError;
 use crate::client::log;
 use crate::client::partitioner::{Sticky, for_key};
+use crate::client::producer_options::{ProducerOptions, ProducerRecord};
 use crate::client::settings::{ClusterOptions, Settings};
 use crate::client::topic_metadata::{self, PartitionLeader};
 
 const SENDER: &str = "org.apache.kafka.clients.producer.internals.Sender";
 /// Records that may wait for the owner of the batches.
 const QUEUED_RECORDS: usize = 1024;
-/// Bytes of a batch's header, and the most that a record adds to its parts (`DefaultRecord`).
+/// Bytes of a batch's header.
 const BATCH_OVERHEAD: usize = 61;
-const RECORD_OVERHEAD: usize = 21;
-
-/// A record to be sent.
-#[derive(Debug, Clone, Default)]
-pub struct ProducerRecord {
-    /// Topic.
-    pub topic: ByteString,
-    /// Key, or null.
-    pub key: Option<Bytes>,
-    /// Value, or null.
-    pub value: Option<Bytes>,
-    /// Headers: key and value, or null.
-    pub headers: Vec<(Bytes, Option<Bytes>)>,
-}
-
-impl ProducerRecord {
-    /// The most bytes that the record takes in a batch.
-    fn size(&self) -> usize {
-        let part = |bytes: &Option<Bytes>| {
-            bytes
-                .as_ref()
-                .map_or(1, |bytes| varint_bytes(bytes.len()) + bytes.len())
-        };
-        let header = |(key, value): &(Bytes, Option<Bytes>)| {
-            varint_bytes(key.len()) + key.len() + part(value)
-        };
-        let headers: usize = self.headers.iter().map(header).sum();
-        let count = varint_bytes(self.headers.len());
-        RECORD_OVERHEAD + part(&self.key) + part(&self.value) + count + headers
-    }
-}
-
-fn varint_bytes(length: usize) -> usize {
-    let bits = usize::BITS - (length << 1 | 1).leading_zeros();
-    bits.div_ceil(7) as usize
-}
 
 /// What is called when a record has been written or has failed.
 pub type Callback = Box<dyn FnOnce(Result<(), ClientError>) + Send + Sync>;
-
-/// Settings of a producer.
-#[derive(Debug, Clone)]
-struct Options {
-    acks: i16,
-    batch_bytes: usize,
-    linger: Duration,
-    codec: Codec,
-    retries: u32,
-    delivery_timeout: Duration,
-    max_request_bytes: usize,
-    max_block: Duration,
-    buffer_bytes: usize,
-    idempotent: bool,
-}
-
-impl Options {
-    fn read(settings: &Settings) -> Result<Self, ClientError> {
-        let acks = settings.word("acks", &["all", "-1", "0", "1"], "all")?;
-        let codecs = ["none", "gzip", "snappy", "lz4", "zstd"];
-        let codec = settings.word("compression.type", &codecs, "none")?;
-        let all = acks == "all" || acks == "-1";
-        if settings.get("transactional.id").is_some() {
-            let message = "transactional.id is not supported by this tool".to_owned();
-            return Err(ClientError::Config(message));
-        }
-        let retries = settings.number("retries", i32::MAX, 0)?;
-        let explicit = settings.get("enable.idempotence").is_some();
-        let mut idempotent = settings.flag("enable.idempotence", true)?;
-        for (bad, what) in [
-            (!all, "set acks to all"),
-            (retries == 0, "set retries to non-zero"),
-        ] {
-            if idempotent && bad && explicit {
-                let message = format!("Must {what} in order to use the idempotent producer.");
-                return Err(ClientError::Config(message));
-            }
-            idempotent &= !bad;
-        }
-        Ok(Self {
-            acks: if all { -1 } else { acks.parse().unwrap_or(1) },
-            batch_bytes: usize_of(settings.number("batch.size", 16_384, 0)?),
-            linger: settings.millis("linger.ms", 0)?,
-            codec: Codec::from_name(&codec).unwrap_or_default(),
-            retries: retries.unsigned_abs(),
-            delivery_timeout: settings.millis("delivery.timeout.ms", 120_000)?,
-            max_request_bytes: usize_of(settings.number("max.request.size", 1_048_576, 0)?),
-            max_block: settings.millis("max.block.ms", 60_000)?,
-            buffer_bytes: settings.number("buffer.memory", 33_554_432u64, 0)? as usize,
-            idempotent,
-        })
-    }
-}
-
-fn usize_of(number: i32) -> usize {
-    number.unsigned_abs() as usize
-}
 
 enum Command {
     Send(ProducerRecord, Callback),
@@ -147,7 +53,7 @@ impl Producer {
     /// # Errors
     /// [`ClientError::Config`] and [`ClientError::Construct`].
     pub async fn new(settings: &Settings) -> Result<Self, ClientError> {
-        let options = Options::read(settings)?;
+        let options = ProducerOptions::read(settings)?;
         let prefix = format!(
             "[Producer clientId={}]",
             settings.text("client.id", "producer-1")
@@ -255,7 +161,7 @@ struct Flight {
 
 struct Sender {
     cluster: Arc<Cluster>,
-    options: Options,
+    options: ProducerOptions,
     topics: HashMap<ByteString, Topic>,
     partitions: BTreeMap<Place, Partition>,
     flights: JoinSet<Flight>,

@@ -7,7 +7,8 @@ use tokio::sync::{mpsc, oneshot};
 use crate::args::{self, ArgsError, Opt, Parsed, Takes, key_values};
 use crate::client::error::ClientError;
 use crate::client::log;
-use crate::client::producer::{Callback, Producer, ProducerRecord};
+use crate::client::producer::{Callback, Producer};
+use crate::client::producer_options::ProducerRecord;
 use crate::client::settings::{Settings, host_and_port};
 use crate::kafka::line_reader::LineReader;
 

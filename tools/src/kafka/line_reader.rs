@@ -7,7 +7,7 @@ use bytestring::ByteString;
 use regex_lite::Regex;
 
 use crate::client::error::ClientError;
-use crate::client::producer::ProducerRecord;
+use crate::client::producer_options::ProducerRecord;
 
 /// How lines are cut into headers, key and value.
 #[derive(Debug, Clone)]
