@@ -150,21 +150,11 @@ fn open(
         now_ms: clock.mono_ms(),
     };
     let Recovered {
-        database,
+        mut database,
         replayed,
         torn,
         ..
     } = recovery::recover(directories, &recovery)?;
-    if replayed > 0 || torn {
-        // As the real server does it: the next start need not read these logs again.
-        let sessions = database.sessions.committed();
-        recovery::write_whole(
-            directories,
-            &database.tree,
-            &sessions,
-            database.applied_zxid,
-        )?;
-    }
     let log_tell = tell.clone();
     let writer = LogWriter::start(directories.clone(), config.log.clone(), move |written| {
         // The loop may have ended already.
@@ -172,7 +162,7 @@ fn open(
     })?;
     let seed = clock.wall_ms().unsigned_abs();
     let snapshot_tell = tell.clone();
-    let snapshots = Snapshots::new(
+    let mut snapshots = Snapshots::new(
         directories.clone(),
         config.snap_count,
         config.snap_size_limit_bytes,
@@ -184,6 +174,10 @@ fn open(
             })
         },
     );
+    if replayed > 0 || torn {
+        // As the real server does it: the next start need not read these logs again.
+        snapshots.start(&mut database)?;
+    }
     let options = PipelineOptions {
         min_session_timeout_ms: config.min_session_timeout_ms,
         max_session_timeout_ms: config.max_session_timeout_ms,

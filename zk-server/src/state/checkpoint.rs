@@ -10,6 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 use bytes::Bytes;
 use common::zk::data::StatPersisted;
 
+use crate::state::tree::Nodes;
 use crate::state::znode::{Znode, next_after};
 
 /// A znode as a snapshot holds it.
@@ -87,7 +88,7 @@ impl Checkpoint {
     }
 
     /// The next znode, parents before children; `None` after the last.
-    pub fn next(&mut self, nodes: &HashMap<Box<str>, Znode>) -> Option<(&str, Frozen)> {
+    pub fn next(&mut self, nodes: &Nodes) -> Option<(&str, Frozen)> {
         if !self.begun {
             self.begun = true;
             let root = self.frozen("", nodes)?;
@@ -120,11 +121,7 @@ impl Checkpoint {
         }
     }
 
-    fn next_child<'a>(
-        &'a self,
-        level: &Level,
-        nodes: &'a HashMap<Box<str>, Znode>,
-    ) -> Option<&'a str> {
+    fn next_child<'a>(&'a self, level: &Level, nodes: &'a Nodes) -> Option<&'a str> {
         let parent = &self.path[..level.path_len];
         let last = level.last_child.as_deref();
         let alive = nodes.get(parent).and_then(|node| node.child_after(last));
@@ -138,13 +135,13 @@ impl Checkpoint {
         }
     }
 
-    fn frozen(&self, key: &str, nodes: &HashMap<Box<str>, Znode>) -> Option<Frozen> {
+    fn frozen(&self, key: &str, nodes: &Nodes) -> Option<Frozen> {
         if let Some(old) = self.old_forms.get(key) {
             return Some(old.clone());
         }
         nodes
             .get(key)
             .filter(|node| node.stat.czxid <= self.zxid)
-            .map(Frozen::from)
+            .map(|node| Frozen::from(node.as_ref()))
     }
 }

@@ -66,10 +66,13 @@ pub struct NewNode<'a> {
     pub parent_cversion: i32,
 }
 
+/// Znodes by path. They are boxed so that the map can grow without moving them.
+pub type Nodes = HashMap<Box<str>, Box<Znode>>;
+
 /// All znodes. The root is stored under the empty path, as in snapshots; both names find it.
 #[derive(Debug)]
 pub struct Tree {
-    nodes: HashMap<Box<str>, Znode>,
+    nodes: Nodes,
     acls: AclCache,
     ephemerals: HashMap<i64, BTreeSet<Box<str>>>,
     containers: BTreeSet<Box<str>>,
@@ -111,7 +114,7 @@ impl Tree {
     /// A tree without even a root, to be filled from a snapshot.
     pub fn empty(options: TreeOptions) -> Self {
         Self {
-            nodes: HashMap::new(),
+            nodes: Nodes::new(),
             acls: AclCache::default(),
             ephemerals: HashMap::new(),
             containers: BTreeSet::new(),
@@ -131,7 +134,7 @@ impl Tree {
 
     /// A znode.
     pub fn get(&self, path: &str) -> Option<&Znode> {
-        self.nodes.get(key(path))
+        self.nodes.get(key(path)).map(AsRef::as_ref)
     }
 
     /// The ACL of a znode.
@@ -419,7 +422,7 @@ impl Tree {
         }
         self.digest = self.digest.wrapping_add(u64::from(node.digest));
         self.data_bytes += (path.len() + node.data_len()) as i64;
-        if let Some(old) = self.nodes.insert(path.into(), node) {
+        if let Some(old) = self.nodes.insert(path.into(), Box::new(node)) {
             self.digest = self.digest.wrapping_sub(u64::from(old.digest));
             self.data_bytes -= (path.len() + old.data_len()) as i64;
         }

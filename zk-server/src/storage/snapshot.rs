@@ -245,34 +245,41 @@ struct Input<'p> {
 
 impl Input<'_> {
     fn bytes(&mut self, count: usize) -> Result<Bytes, StorageError> {
-        if count as u64 > self.length - self.offset {
-            return Err(StorageError::corrupt(
-                self.path,
-                self.offset,
-                "the file ends too early",
-            ));
-        }
+        // Asked before anything is set aside.
+        self.need(count)?;
         let mut bytes = vec![0; count];
-        self.file
-            .read_exact(&mut bytes)
-            .map_err(|e| StorageError::io("read", self.path, e))?;
-        self.offset += count as u64;
-        self.checksum.write(&bytes);
+        self.fill(&mut bytes)?;
         Ok(Bytes::from(bytes))
     }
 
+    fn need(&self, count: usize) -> Result<(), StorageError> {
+        if count as u64 <= self.length - self.offset {
+            return Ok(());
+        }
+        let reason = "the file ends too early";
+        Err(StorageError::corrupt(self.path, self.offset, reason))
+    }
+
+    fn fill(&mut self, buffer: &mut [u8]) -> Result<(), StorageError> {
+        self.need(buffer.len())?;
+        self.file
+            .read_exact(buffer)
+            .map_err(|e| StorageError::io("read", self.path, e))?;
+        self.offset += buffer.len() as u64;
+        self.checksum.write(buffer);
+        Ok(())
+    }
+
     fn int(&mut self) -> Result<i32, StorageError> {
-        let bytes = self.bytes(4)?;
-        Ok(i32::from_be_bytes(
-            bytes.as_ref().try_into().unwrap_or_default(),
-        ))
+        let mut bytes = [0; 4];
+        self.fill(&mut bytes)?;
+        Ok(i32::from_be_bytes(bytes))
     }
 
     fn long(&mut self) -> Result<i64, StorageError> {
-        let bytes = self.bytes(8)?;
-        Ok(i64::from_be_bytes(
-            bytes.as_ref().try_into().unwrap_or_default(),
-        ))
+        let mut bytes = [0; 8];
+        self.fill(&mut bytes)?;
+        Ok(i64::from_be_bytes(bytes))
     }
 
     /// A string or buffer.
