@@ -98,6 +98,7 @@ struct State {
     brokers: BTreeMap<i32, String>,
     controller: Option<i32>,
     failures: u32,
+    metadata_requests: u32,
 }
 
 /// The brokers that are known and the connections to them.
@@ -322,6 +323,7 @@ impl Cluster {
         request: &MetadataRequest,
         deadline: Instant,
     ) -> Result<MetadataResponse, ClientError> {
+        self.state().metadata_requests += 1;
         let response = self.ask_any(request, METADATA_CAP, deadline).await?;
         let mut state = self.state();
         let brokers = response.brokers.iter();
@@ -343,6 +345,12 @@ impl Cluster {
         }
         state.controller = Some(response.controller_id).filter(|id| *id >= 0);
         Ok(response)
+    }
+
+    /// How often metadata was asked for; log lines number the answers with it.
+    #[must_use]
+    pub fn metadata_requests(&self) -> u32 {
+        self.state().metadata_requests
     }
 
     /// The connection to the controller.

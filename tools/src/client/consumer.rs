@@ -47,7 +47,7 @@ pub enum Subscription {
 struct Partition {
     /// The offset after the last record that was handed out.
     position: Option<i64>,
-    /// Epoch of the leader that wrote the last record that was handed out, or -1.
+    /// Epoch of the leader that wrote the record before the position, or -1.
     epoch: i32,
     /// Where to look for a position: a timestamp of ListOffsets.
     seek: Option<i64>,
@@ -355,9 +355,10 @@ impl Consumer {
             && !unsought.is_empty()
         {
             let committed = offsets::committed(group, &unsought).await?;
-            for (place, offset) in committed {
+            for (place, (offset, epoch)) in committed {
                 if let Some(partition) = self.partitions.get_mut(&place) {
                     partition.position = Some(offset);
+                    partition.epoch = epoch;
                 }
             }
         }

@@ -25,14 +25,14 @@ pub const LATEST: i64 = -1;
 /// The last version of OffsetFetch that is about one group.
 const OFFSET_FETCH_CAP: i16 = 7;
 
-/// The offsets that a group committed; partitions without one are left out.
+/// The offsets that a group committed, with the leader epochs; partitions without one are left out.
 ///
 /// # Errors
 /// [`ClientError`]; a retriable one while offsets of transactions are pending.
 pub async fn committed(
     group: &mut Membership,
     places: &[Place],
-) -> Result<BTreeMap<Place, i64>, ClientError> {
+) -> Result<BTreeMap<Place, (i64, i32)>, ClientError> {
     let topic = |(name, partition_indexes)| OffsetFetchRequestTopic {
         name,
         partition_indexes,
@@ -57,7 +57,8 @@ pub async fn committed(
             ClientError::check(partition.error_code, None)?;
             if partition.committed_offset >= 0 {
                 let place = (topic.name.clone(), partition.partition_index);
-                offsets.insert(place, partition.committed_offset);
+                let epoch = partition.committed_leader_epoch;
+                offsets.insert(place, (partition.committed_offset, epoch));
             }
         }
     }

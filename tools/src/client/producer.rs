@@ -564,8 +564,8 @@ impl Sender {
                 self.cluster.warn(
                     SENDER,
                     &format!(
-                        "Got error produce response with correlation id 1 on topic-partition \
-                         {}-{}, retrying ({left} attempts left). Error: {code}",
+                        "Got error produce response on topic-partition {}-{}, retrying ({left} \
+                         attempts left). Error: {code}",
                         place.0, place.1
                     ),
                 );

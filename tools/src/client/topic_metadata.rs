@@ -53,7 +53,10 @@ pub fn partitions(
     if code != ErrorCode::None {
         cluster.warn(
             NETWORK_CLIENT,
-            &format!("Error while fetching metadata with correlation id 1 : {{{name}={code}}}"),
+            &format!(
+                "Error while fetching metadata with correlation id {} : {{{name}={code}}}",
+                cluster.metadata_requests()
+            ),
         );
     }
     match code {
