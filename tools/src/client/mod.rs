@@ -12,6 +12,7 @@ pub mod log;
 pub mod offsets;
 pub mod partitioner;
 pub mod producer;
+pub mod producer_batch;
 pub mod producer_options;
 pub mod settings;
 pub mod topic_metadata;

@@ -11,8 +11,7 @@ use bytestring::ByteString;
 use kafka_wire::error_code::ErrorCode;
 use kafka_wire::messages::init_producer_id::InitProducerIdRequest;
 use kafka_wire::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
-use kafka_wire::records::batch::{BatchBuilder, BatchBuilderOptions, increment_sequence};
-use kafka_wire::records::compression::{self, Codec};
+use kafka_wire::records::batch::increment_sequence;
 use kafka_wire::records::record::{Record, RecordHeader};
 use kafka_wire::wire::Records;
 use tokio::sync::{mpsc, oneshot};
@@ -23,6 +22,7 @@ use crate::client::cluster::Cluster;
 use crate::client::error::ClientError;
 use crate::client::log;
 use crate::client::partitioner::{Sticky, for_key};
+use crate::client::producer_batch::{BATCH_OVERHEAD, Batch, Callback, Pending, Sequence};
 use crate::client::producer_options::{ProducerOptions, ProducerRecord};
 use crate::client::settings::{ClusterOptions, Settings};
 use crate::client::topic_metadata::{self, PartitionLeader};
@@ -30,11 +30,6 @@ use crate::client::topic_metadata::{self, PartitionLeader};
 const SENDER: &str = "org.apache.kafka.clients.producer.internals.Sender";
 /// Records that may wait for the owner of the batches.
 const QUEUED_RECORDS: usize = 1024;
-/// Bytes of a batch's header.
-const BATCH_OVERHEAD: usize = 61;
-
-/// What is called when a record has been written or has failed.
-pub type Callback = Box<dyn FnOnce(Result<(), ClientError>) + Send + Sync>;
 
 enum Command {
     Send(ProducerRecord, Callback),
@@ -96,41 +91,6 @@ impl Producer {
     pub async fn close(self) {
         drop(self.commands);
         let _ = self.task.await;
-    }
-}
-
-struct Pending {
-    record: Record,
-    size: usize,
-    callback: Callback,
-}
-
-/// Producer id and epoch, and the sequence number of a batch's first record.
-#[derive(Debug, Clone, Copy)]
-struct Sequence {
-    producer_id: i64,
-    producer_epoch: i16,
-    first: i32,
-}
-
-struct Batch {
-    records: Vec<Pending>,
-    bytes: usize,
-    created: Instant,
-    attempts: u32,
-    sequence: Option<Sequence>,
-}
-
-impl Batch {
-    fn new() -> Self {
-        let created = Instant::now();
-        Self {
-            records: Vec::new(),
-            bytes: BATCH_OVERHEAD,
-            created,
-            attempts: 0,
-            sequence: None,
-        }
     }
 }
 
@@ -462,28 +422,7 @@ impl Sender {
     }
 
     fn request(&self, place: &Place, batch: &Batch) -> Result<ProduceRequest, ClientError> {
-        let mut options = BatchBuilderOptions::default();
-        if let Some(sequence) = batch.sequence {
-            options.producer_id = sequence.producer_id;
-            options.producer_epoch = sequence.producer_epoch;
-            options.base_sequence = sequence.first;
-        }
-        let mut builder = BatchBuilder::new(options);
-        for (index, pending) in batch.records.iter().enumerate() {
-            builder.push(&Record {
-                offset: index as i64,
-                ..pending.record.clone()
-            });
-        }
-        let codec = self.options.codec;
-        let records = if codec == Codec::None {
-            builder.build()
-        } else {
-            let compressed = compression::compress(codec, builder.payload())
-                .map_err(|error| ClientError::Illegal(error.to_string()))?
-                .into_owned();
-            builder.build_compressed(codec.id(), &compressed)
-        };
+        let records = batch.encode(self.options.codec)?;
         let data = PartitionProduceData {
             index: place.1,
             records: Some(Records::Memory(records)),
