@@ -49,7 +49,7 @@ fn without_zookeeper_it_gives_up_after_the_timeout() -> Result<()> {
         &address,
         "zookeeper.connection.timeout.ms=1500",
     )?;
-    refuses(broker.launch(&[])?, &["ZooKeeper", "1500"])
+    refuses(broker.launch(&[])?, &["zookeeper", &address, "1500"])
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn the_directory_of_another_cluster_or_broker_is_refused() -> Result<()> {
         &["AAAAAAAAAAAAAAAAAAAAAA", "meta.properties"],
     )?;
     fs::write(&path, good.replace("broker.id=0", "broker.id=5"))?;
-    refuses(stack.broker.launch(&[])?, &["broker.id", "5"])?;
+    refuses(stack.broker.launch(&[])?, &["node id 5", "meta.properties"])?;
     fs::write(&path, good)?;
     stack.broker.start_again()
 }
