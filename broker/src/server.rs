@@ -185,8 +185,8 @@ impl Server {
         while self.listeners.join_next().await.is_some() {}
         self.housekeeping.shutdown().await;
         services.groups.shutdown();
-        let epoch = services.controller.broker_epoch();
-        tokio::task::block_in_place(|| services.logs.shutdown(now_ms(), epoch));
+        // With ZooKeeper the marker of a clean end tells no broker epoch.
+        tokio::task::block_in_place(|| services.logs.shutdown(now_ms(), -1));
         // Without ZooKeeper neither would end; the session then expires by itself.
         let farewell = async {
             services.controller.stop().await;

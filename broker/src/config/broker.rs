@@ -149,7 +149,13 @@ impl BrokerConfig {
     }
 
     /// Types and checks settings from anywhere.
-    pub fn from_settings(settings: Settings) -> Result<Self, ConfigError> {
+    pub fn from_settings(mut settings: Settings) -> Result<Self, ConfigError> {
+        // Either of the two stands for the other, in DescribeConfigs too (KafkaConfig.populateSynonyms).
+        for (one, other) in [("broker.id", "node.id"), ("node.id", "broker.id")] {
+            if let (Some(set), None) = (settings.get(one).cloned(), settings.get(other)) {
+                settings.insert(other.to_string(), set.value, set.origin);
+            }
+        }
         let raw = TypedSettings::new(settings, BROKER_KEYS)?;
         let listeners = read_listeners(&raw)?;
         let special = Special {

@@ -66,6 +66,10 @@ fn list(directory: &Path, prefix: &str, names: &mut BTreeSet<String>) -> Result<
         let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
         // Which partitions of the offsets topic hold anything depends on random names of groups.
         let offsets = name.starts_with("__consumer_offsets-");
+        if name == "cleaner-offset-checkpoint" {
+            // Only where logs are compacted.
+            continue;
+        }
         if name.ends_with("-delete") || (offsets && name.ends_with(".snapshot")) {
             // Deleted directories go after a minute.
             continue;

@@ -81,7 +81,8 @@ async fn describe(
             if !services.metadata.contains(name) {
                 return Err(AlterError {
                     code: ErrorCode::UnknownTopicOrPartition,
-                    message: ErrorCode::UnknownTopicOrPartition.message().to_string(),
+                    // Kafka leaves this one without a word.
+                    message: String::new(),
                 });
             }
             let overrides = services.topic_overrides(name).await?;
