@@ -356,9 +356,23 @@ pub fn check(definition: &Definition, value: &str) -> Result<(), Wrong> {
         _ => None,
     };
     check_value(definition, value).map_err(|reason| Wrong {
-        value: item.unwrap_or_else(|| value.to_string()),
+        value: item.unwrap_or_else(|| parsed(definition.kind, value)),
         reason,
     })
+}
+
+/// A value as `ConfigDef` shows it: a number that could be read is shown as Java prints it.
+fn parsed(kind: Kind, value: &str) -> String {
+    let text = value.trim();
+    match kind {
+        Kind::Double => text
+            .parse::<f64>()
+            .map_or(text.to_string(), |n| format!("{n:?}")),
+        Kind::Int | Kind::Short | Kind::Long => text
+            .parse::<i64>()
+            .map_or(text.to_string(), |n| n.to_string()),
+        _ => value.to_string(),
+    }
 }
 
 fn check_value(definition: &Definition, value: &str) -> Result<(), String> {
