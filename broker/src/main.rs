@@ -7,6 +7,7 @@ use broker::config::broker::BrokerConfig;
 use broker::server::Server;
 use clap::Parser;
 use common::shutdown::Shutdown;
+use rustix::process::Resource;
 
 /// A Kafka-compatible broker, kept in order by ZooKeeper.
 #[derive(Debug, Parser)]
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
+    raise_file_limit();
     let config = BrokerConfig::load(&arguments.config, &arguments.overrides)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -67,4 +69,13 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         server.stop().await;
         outcome.map_err(Into::into)
     })
+}
+
+/// Allows as many open files as the system lets us, as Java does: each partition keeps some open.
+fn raise_file_limit() {
+    let mut limit = rustix::process::getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = rustix::process::setrlimit(Resource::Nofile, limit) {
+        tracing::warn!("cannot raise the limit on open files: {error}");
+    }
 }

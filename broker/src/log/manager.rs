@@ -3,13 +3,14 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dashmap::DashMap;
 use kafka_wire::wire::Uuid;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::log::config::LogConfig;
 use crate::log::error::{IoContext, StorageError, StorageResult};
@@ -93,6 +94,9 @@ pub enum LogError {
     Storage(#[from] StorageError),
 }
 
+/// Locks for the creation of logs.
+const CREATION_LOCKS: usize = 16;
+
 /// All logs of this broker.
 pub struct LogManager {
     dirs: Vec<Arc<LogDir>>,
@@ -103,8 +107,9 @@ pub struct LogManager {
     producer_expiration_ms: i64,
     /// Directories renamed for deletion, and when they may go.
     pub(super) doomed_dirs: Mutex<Vec<(PathBuf, i64)>>,
-    /// Orders creation and deletion.
-    creation: Mutex<()>,
+    /// Orders creation and deletion of each partition; partitions share these, so that many can be made at a time,
+    /// whose waits for the disk the file system then joins.
+    creation: [Mutex<()>; CREATION_LOCKS],
 }
 
 impl std::fmt::Debug for LogManager {
@@ -162,7 +167,7 @@ impl LogManager {
             topic_configs: Arc::clone(&options.topic_configs),
             producer_expiration_ms: options.producer_expiration_ms,
             doomed_dirs: Mutex::new(Vec::new()),
-            creation: Mutex::new(()),
+            creation: Default::default(),
         };
         for dir in &manager.dirs {
             manager.load_dir(dir, options)?;
@@ -339,7 +344,7 @@ impl LogManager {
         is_new: bool,
         now_ms: i64,
     ) -> Result<Arc<PartitionLog>, LogError> {
-        let _creation = self.creation.lock();
+        let _creation = self.creation_lock(topic, partition);
         let log = match self.get(topic, partition) {
             Some(log) => log,
             None => self.create(TopicPartition::new(topic, partition), is_new, now_ms)?,
@@ -416,12 +421,13 @@ impl LogManager {
     }
 
     /// Takes a log out of service and renames its directory; the files go after `file.delete.delay.ms`.
-    /// Does nothing if there is no such log.
+    /// Does nothing if there is no such log. The caller must call [`LogManager::checkpoint`] before it tells anybody, so
+    /// that a new log of this name does not inherit a recovery point; once for many deletions.
     ///
     /// # Errors
     /// [`LogError`] if the directory cannot be renamed, or the log may be in one that is out of service.
     pub fn delete(&self, topic: &str, partition: i32, now_ms: i64) -> Result<(), LogError> {
-        let _creation = self.creation.lock();
+        let _creation = self.creation_lock(topic, partition);
         let partition = TopicPartition::new(topic, partition);
         let Some((_, log)) = self.logs.remove(&partition) else {
             if self.offline_dirs().is_empty() {
@@ -437,10 +443,13 @@ impl LogManager {
         let due = now_ms.saturating_add(log.config().file_delete_delay_ms);
         tracing::info!(partition = %partition, dir = %log.dir().display(), "log is scheduled for deletion");
         self.doomed_dirs.lock().push((log.dir().to_path_buf(), due));
-        for dir in self.online_dirs().filter(|dir| dir.path() == log.log_dir()) {
-            self.checkpoint_dir(dir);
-        }
         Ok(())
+    }
+
+    fn creation_lock(&self, topic: &str, partition: i32) -> MutexGuard<'_, ()> {
+        let mut hasher = DefaultHasher::new();
+        (topic, partition).hash(&mut hasher);
+        self.creation[hasher.finish() as usize % CREATION_LOCKS].lock()
     }
 
     /// Logs in one directory.

@@ -21,6 +21,10 @@ pub const EPOCH_DURING_DELETE: i32 = -2;
 /// The leader epoch of requests that carry none.
 pub const NO_EPOCH: i32 = -1;
 
+/// How many threads obey the orders of one request, and how many orders are worth a thread.
+const MAX_THREADS: usize = 16;
+const MIN_SHARE: usize = 3;
+
 /// A decision of the controller on one partition.
 #[derive(Clone, Debug)]
 pub struct Order {
@@ -59,6 +63,16 @@ pub struct RoleChange {
     /// The leader epoch from which the role holds; `None` when the partition was deleted without one.
     pub leader_epoch: Option<i32>,
 }
+
+/// A role that a partition has on this broker from now on, with its leader epoch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum NewRole {
+    Leader(i32),
+    Follower(i32),
+}
+
+/// What an order meant, or the code to answer it with.
+type Outcome = Result<Option<NewRole>, ErrorCode>;
 
 /// What became of a controller's request.
 #[derive(Clone, Debug, Default)]
@@ -111,28 +125,67 @@ impl ReplicaManager {
         }
         *known_epoch = controller_epoch;
         let mut applied = Applied::default();
-        for order in orders {
-            let key = (order.topic.clone(), order.partition);
-            let error = self
-                .obey(order, &mut applied)
-                .err()
-                .unwrap_or(ErrorCode::None);
-            applied.results.push((key.0, key.1, error));
+        for (order, outcome) in self.obey_all(&orders) {
+            let change = |leader_epoch| RoleChange {
+                topic: order.topic.clone(),
+                partition: order.partition,
+                leader_epoch: Some(leader_epoch),
+            };
+            let error = match outcome {
+                Ok(role) => {
+                    match role {
+                        Some(NewRole::Leader(epoch)) => applied.elected.push(change(epoch)),
+                        Some(NewRole::Follower(epoch)) => applied.resigned.push(change(epoch)),
+                        None => {}
+                    }
+                    ErrorCode::None
+                }
+                Err(error) => error,
+            };
+            applied
+                .results
+                .push((order.topic.clone(), order.partition, error));
         }
         Ok(applied)
     }
 
-    fn obey(&self, order: Order, applied: &mut Applied) -> Result<(), ErrorCode> {
+    /// Obeys many orders at a time: most of what an order costs is waiting for the disk, and a file system does many
+    /// such waits as one.
+    fn obey_all<'a>(&self, orders: &'a [Order]) -> Vec<(&'a Order, Outcome)> {
+        let obey = |order: &'a Order| (order, self.obey(order));
+        let share = orders.len().div_ceil(MAX_THREADS).max(MIN_SHARE);
+        if orders.len() <= share {
+            return orders.iter().map(obey).collect();
+        }
+        std::thread::scope(|scope| {
+            let spawn = |share: &'a [Order]| {
+                scope.spawn(move || share.iter().map(obey).collect::<Vec<_>>())
+            };
+            let workers: Vec<_> = orders.chunks(share).map(spawn).collect();
+            let failed = |share: &'a [Order]| -> Vec<(&'a Order, Outcome)> {
+                share
+                    .iter()
+                    .map(|order| (order, Err(ErrorCode::UnknownServerError)))
+                    .collect()
+            };
+            let joined = workers.into_iter().zip(orders.chunks(share));
+            joined
+                .flat_map(|(worker, share)| worker.join().unwrap_or_else(|_| failed(share)))
+                .collect()
+        })
+    }
+
+    fn obey(&self, order: &Order) -> Outcome {
         let partition = match self.hosted(&order.topic, order.partition) {
             Some(Hosted::Offline) => return Err(ErrorCode::KafkaStorageError),
             Some(Hosted::Online(partition)) => partition,
             None => self.host(&order.topic, order.partition),
         };
-        self.check_order(&order, &partition)?;
+        self.check_order(order, &partition)?;
         if order.decision.leader == self.broker_id() {
-            self.lead(order, &partition, applied)
+            self.lead(order, &partition)
         } else {
-            self.follow(order, &partition, applied)
+            self.follow(order, &partition)
         }
     }
 
@@ -177,18 +230,14 @@ impl ReplicaManager {
         Err(ErrorCode::StaleControllerEpoch)
     }
 
-    fn lead(
-        &self,
-        order: Order,
-        partition: &Arc<Partition>,
-        applied: &mut Applied,
-    ) -> Result<(), ErrorCode> {
-        let log = self.open_log(&order, partition)?;
+    fn lead(&self, order: &Order, partition: &Arc<Partition>) -> Outcome {
+        let log = self.open_log(order, partition)?;
         let leader_epoch = order.decision.leader_epoch;
         let mut state = partition.state.write();
         let log_end = log.log_end_offset();
         let mut next = state.clone();
-        let taken = next.become_leader(order.decision, log_end, now_ms());
+        let taken = next.become_leader(order.decision.clone(), log_end, now_ms());
+        let mut role = None;
         if let Taken::NewEpoch { new_role } = taken {
             // Before serving: a follower with records of a later, unclean epoch must learn where this one starts.
             if let Err(error) = log.assign_epoch_start_offset(leader_epoch, log_end) {
@@ -202,29 +251,18 @@ impl ReplicaManager {
                 log.high_watermark(),
                 next.isr(),
             );
-            if new_role {
-                applied.elected.push(RoleChange {
-                    topic: order.topic.clone(),
-                    partition: order.partition,
-                    leader_epoch: Some(leader_epoch),
-                });
-            }
+            role = new_role.then_some(NewRole::Leader(leader_epoch));
         }
         *state = next;
         partition.set_log(log.clone());
         self.with_surroundings(|around| partition.advance_quietly(&state, &log, around));
         drop(state);
         partition.waiters().wake();
-        Ok(())
+        Ok(role)
     }
 
-    fn follow(
-        &self,
-        order: Order,
-        partition: &Arc<Partition>,
-        applied: &mut Applied,
-    ) -> Result<(), ErrorCode> {
-        let log = self.open_log(&order, partition)?;
+    fn follow(&self, order: &Order, partition: &Arc<Partition>) -> Outcome {
+        let log = self.open_log(order, partition)?;
         partition.set_log(log);
         if !self.is_alive(order.decision.leader) {
             // The controller names every leader's broker before it names the leader; without it nothing can be
@@ -235,19 +273,15 @@ impl ReplicaManager {
                 order.topic,
                 order.partition
             );
-            return Ok(());
+            return Ok(None);
         }
-        let leader_epoch = order.decision.leader_epoch;
-        let taken = partition.state.write().become_follower(order.decision);
-        if let Taken::NewEpoch { .. } = taken {
-            applied.resigned.push(RoleChange {
-                topic: order.topic,
-                partition: order.partition,
-                leader_epoch: Some(leader_epoch),
-            });
-        }
+        let taken = partition
+            .state
+            .write()
+            .become_follower(order.decision.clone());
         partition.waiters().wake();
-        Ok(())
+        let is_new = matches!(taken, Taken::NewEpoch { .. });
+        Ok(is_new.then_some(NewRole::Follower(order.decision.leader_epoch)))
     }
 
     /// The partition's log, made if it is not there.
@@ -282,12 +316,17 @@ impl ReplicaManager {
         }
         *known_epoch = controller_epoch;
         let mut applied = Applied::default();
+        let deletes = stops.iter().any(|stop| stop.delete);
         for stop in stops {
             let error = self
                 .stop(&stop, &mut applied)
                 .err()
                 .unwrap_or(ErrorCode::None);
             applied.results.push((stop.topic, stop.partition, error));
+        }
+        if deletes {
+            // Before the controller hears of it: a new topic of the same name must not inherit a recovery point.
+            self.logs().checkpoint();
         }
         Ok(applied)
     }
