@@ -10,7 +10,6 @@ pub mod farewell;
 pub mod housekeeping;
 pub mod log;
 pub mod metadata;
-pub mod metrics;
 pub mod net;
 pub mod replica;
 pub mod server;
