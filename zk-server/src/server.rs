@@ -214,6 +214,7 @@ fn on_event(
     match event {
         FromThreads::Log(written) => {
             pipeline.stats.batches += 1;
+            pipeline.stats.slow_syncs += u64::from(written.slow);
             pipeline.commit.written(written).map_err(ServerError::Log)
         }
         FromThreads::Snapshot(event) => {

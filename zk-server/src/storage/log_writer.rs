@@ -48,8 +48,8 @@ pub struct Written {
     pub buffer: BytesMut,
     /// What went wrong; nothing more will be written then.
     pub result: Result<(), StorageError>,
-    /// How long the sync took, in milliseconds.
-    pub sync_ms: u64,
+    /// Whether it took longer than `warn_sync_after`.
+    pub slow: bool,
 }
 
 /// The thread and the way to it. Dropping it ends the thread after the last batch.
@@ -106,13 +106,13 @@ fn run(mut log: Log, inbox: &Receiver<Batch>, mut written: impl FnMut(Written)) 
     while let Ok(mut batch) = inbox.recv() {
         let started = Instant::now();
         let result = log.write(&batch);
-        let sync_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let slow = started.elapsed() > log.options.warn_sync_after;
         let failed = result.is_err();
         batch.bytes.clear();
         written(Written {
             buffer: batch.bytes,
             result,
-            sync_ms,
+            slow,
         });
         if failed {
             return;
