@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "this is a test")]
 
 mod client;
+mod differential;
 mod server;
 
 use std::path::Path;
