@@ -29,6 +29,7 @@ use crate::metadata::cache::MetadataCache;
 use crate::metadata::controller_channel::ControllerChannel;
 use crate::net::listener::{self, BoundListener, ConnectionLimits};
 use crate::replica::clock::now_ms;
+use crate::replica::isr_sender::{IsrSender, watch_for_lag};
 use crate::replica::manager::ReplicaManager;
 use crate::replica::topic_configs::TopicConfigs;
 use crate::wiring;
@@ -86,7 +87,7 @@ impl Server {
         let logs = Arc::new(open_logs(&config, topic_configs.clone())?);
         let metadata = Arc::new(MetadataCache::new());
         let bound = bind_all(&config)?;
-        let replicas =
+        let (replicas, isr_changes) =
             ReplicaManager::new(broker_id, config.clone(), logs.clone(), metadata.clone());
 
         let registration = registration(&config, broker_id, &bound);
@@ -103,6 +104,14 @@ impl Server {
         ));
         let groups = wiring::group_coordinator(&config, &replicas, &zk).await?;
         groups.start();
+        let isr_sender = IsrSender {
+            replicas: replicas.clone(),
+            channel: to_controller.clone(),
+            broker_epoch: broker_epoch.clone(),
+        };
+        let mut tasks = housekeeping::start(&config, &logs);
+        tasks.spawn(isr_sender.run(isr_changes));
+        tasks.spawn(watch_for_lag(replicas.clone()));
         let producer_ids = wiring::producer_ids(broker_id, &config, &controller, &to_controller);
         let topics = Arc::new(TopicAdmin::new(
             config.clone(),
@@ -127,12 +136,15 @@ impl Server {
             producer_ids,
             features_epoch: Arc::new(AtomicI64::new(-1)),
         });
-        Self::serve(services, bound).await
+        Self::serve(services, bound, tasks).await
     }
 
-    async fn serve(services: Arc<Services>, bound: Vec<BoundListener>) -> Result<Self, StartError> {
+    async fn serve(
+        services: Arc<Services>,
+        bound: Vec<BoundListener>,
+        mut housekeeping: JoinSet<()>,
+    ) -> Result<Self, StartError> {
         let config_changes = wiring::follow_configs(&services).await?;
-        let mut housekeeping = housekeeping::start(&services.config, &services.logs);
         housekeeping.spawn(wiring::follow_features(
             services.zk.clone(),
             services.features_epoch.clone(),

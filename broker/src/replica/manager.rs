@@ -8,7 +8,7 @@ use dashmap::mapref::entry::Entry;
 use kafka_wire::error_code::ErrorCode;
 use kafka_wire::wire::Uuid;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 use crate::config::broker::BrokerConfig;
 use crate::log::error::StorageError;
@@ -18,6 +18,8 @@ use crate::metadata::cache::MetadataCache;
 use crate::replica::clock::now_ms;
 use crate::replica::fetch_session::{FetchSessions, MIN_EVICTION_MS};
 use crate::replica::hosted::{Partition, Surroundings};
+use crate::replica::isr_sender::Wanted;
+use crate::replica::partition::IsrChange;
 
 /// A partition as this broker has it.
 #[derive(Clone, Debug)]
@@ -46,20 +48,24 @@ pub struct ReplicaManager {
     pub(super) controller_epoch: Mutex<i32>,
     /// Fetch sessions; held for one request's bookkeeping.
     pub(super) sessions: Mutex<FetchSessions>,
+    /// Changes of in-sync replicas on their way to the controller.
+    isr_changes: mpsc::UnboundedSender<Wanted>,
     /// Told when no log directory is left.
     disks_gone: Notify,
 }
 
 impl ReplicaManager {
-    /// No partitions yet: they come with the controller's first request.
+    /// No partitions yet: they come with the controller's first request. The changes of in-sync replicas that come out
+    /// of the receiver are for `IsrSender`.
     pub fn new(
         broker_id: i32,
         config: Arc<BrokerConfig>,
         logs: Arc<LogManager>,
         metadata: Arc<MetadataCache>,
-    ) -> Arc<Self> {
+    ) -> (Arc<Self>, mpsc::UnboundedReceiver<Wanted>) {
         let slots = usize::try_from(config.max_incremental_fetch_session_cache_slots).unwrap_or(0);
-        Arc::new(Self {
+        let (isr_changes, wanted) = mpsc::unbounded_channel();
+        let manager = Arc::new(Self {
             broker_id,
             config,
             logs,
@@ -67,8 +73,10 @@ impl ReplicaManager {
             partitions: DashMap::new(),
             controller_epoch: Mutex::new(0),
             sessions: Mutex::new(FetchSessions::new(slots, MIN_EVICTION_MS)),
+            isr_changes,
             disks_gone: Notify::new(),
-        })
+        });
+        (manager, wanted)
     }
 
     /// This broker's id.
@@ -261,6 +269,17 @@ impl ReplicaManager {
                 tracing::error!("cannot delete the log of {topic}-{partition}: {error}");
                 ErrorCode::KafkaStorageError
             })
+    }
+
+    /// Asks the controller for other in-sync replicas; at most one change of a partition is under way.
+    pub fn want_isr(&self, partition: &Arc<Partition>, change: IsrChange) {
+        // Fails only while the broker stops.
+        let _ = self.isr_changes.send((partition.clone(), change));
+    }
+
+    /// Moves a partition's high watermark as far as it may go, and wakes those who wait if it moved.
+    pub fn advance(&self, partition: &Partition) {
+        self.with_surroundings(|around| partition.advance(around));
     }
 
     /// Whether a broker is alive, by the metadata cache.

@@ -7,6 +7,7 @@ pub mod fetch_session;
 pub mod file_range;
 pub mod hosted;
 pub mod internal_topic;
+pub mod isr_sender;
 pub mod leadership;
 pub mod manager;
 pub mod partition;

@@ -222,11 +222,14 @@ impl ReplicaManager {
         &self,
         replica_id: i32,
         interest: &Interest,
-        partition: &Partition,
+        partition: &Arc<Partition>,
         log: &PartitionLog,
         leader_end: i64,
     ) {
         let mut state = partition.state.write();
+        let known_start = state
+            .follower(replica_id)
+            .map(|follower| follower.log_start);
         state.record_fetch(
             replica_id,
             interest.fetch_offset,
@@ -234,9 +237,17 @@ impl ReplicaManager {
             leader_end,
             now_ms(),
         );
-        self.with_surroundings(|around| partition.advance_quietly(&state, log, around));
+        let change = state.expand_isr(replica_id, log.high_watermark(), self.is_alive(replica_id));
+        let advanced =
+            self.with_surroundings(|around| partition.advance_quietly(&state, log, around));
         drop(state);
-        partition.waiters().wake();
+        // A new log start may be what a DeleteRecords waits for.
+        if advanced || known_start != Some(interest.log_start_offset) {
+            partition.waiters().wake();
+        }
+        if let Some(change) = change {
+            self.want_isr(partition, change);
+        }
     }
 }
 
