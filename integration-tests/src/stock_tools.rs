@@ -117,11 +117,24 @@ pub fn own_process(class: &str, arguments: &[&str]) -> Result<Command> {
 }
 
 impl ToolRunner {
+    /// A runner for tests: starts quickly, never gets fast.
     fn start() -> Result<Self> {
+        Self::start_with(&["-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"])
+    }
+
+    /// A runner of its own for benchmarks, whose JVM compiles as well as it can.
+    ///
+    /// # Errors
+    /// When Java or the jars are missing.
+    pub fn for_speed() -> Result<Self> {
+        Self::start_with(&["-Xms1g", "-Xmx1g", "-XX:+UseParallelGC"])
+    }
+
+    fn start_with(options: &[&str]) -> Result<Self> {
         let scratch = Scratch::new("tools")?;
         let mut command = Command::new("java");
         command
-            .args(["-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"])
+            .args(options)
             .args([
                 "-Djava.security.manager=allow",
                 &apache::log4j("peers/tools-log4j.properties"),
@@ -145,7 +158,11 @@ impl ToolRunner {
         })
     }
 
-    fn start_tool(&self, class: &str, arguments: &[&str]) -> Result<RunningTool> {
+    /// Starts a stock tool in this runner and leaves it running.
+    ///
+    /// # Errors
+    /// When the runner cannot be reached.
+    pub fn start_tool(&self, class: &str, arguments: &[&str]) -> Result<RunningTool> {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))
             .context("the tool runner is gone")?;
         stream.set_nodelay(true)?;
