@@ -26,6 +26,8 @@ impl Normaliser {
             .pattern(r"0x[0-9a-f]{12,16}\b", "<session>")
             .pattern(r"console-consumer-[0-9]+ *", "console-consumer-<n> ")
             .pattern(r"adminclient-[0-9]+", "adminclient-<n>")
+            // The time of a logged line, which the stock tools are told to leave out.
+            .pattern(r"^\[[0-9-]{10} [0-9:,]{12}\] (WARN|ERROR) ", "$1 ")
             // Stack traces of errors that a tool logs: the message before them counts, the frames do not.
             .drop_lines(r"^\s+at [\w$.]+")
             .drop_lines(r"^\s+\.\.\. [0-9]+ more$")
@@ -85,7 +87,7 @@ mod tests {
         let normaliser = Normaliser::new().literal("127.0.0.1:20077", "<broker>");
         assert_eq!(
             (normaliser.patterns.len(), normaliser.dropped.len()),
-            (8, 3)
+            (9, 3)
         );
         let text = "Topic: t\tTopicId: 5p7GkYcsQZqzmA0KX_hX-g\tat 127.0.0.1:20077  \n\
                     \tat kafka.Kafka.main(Kafka.scala)\n\

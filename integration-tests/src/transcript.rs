@@ -63,6 +63,30 @@ impl Transcript {
         self.push(title, normaliser.lines(text));
     }
 
+    /// The same with option tables cut to the names of the options: each tool describes them in its own words.
+    #[must_use]
+    pub fn without_option_texts(mut self) -> Self {
+        for step in &mut self.steps {
+            let Some(table) = step
+                .lines
+                .iter()
+                .position(|line| line.starts_with("! Option  "))
+            else {
+                continue;
+            };
+            let names: Vec<String> = step
+                .lines
+                .split_off(table)
+                .iter()
+                .filter(|line| line.starts_with("! --"))
+                .filter_map(|line| line.split_whitespace().nth(1).map(str::to_owned))
+                .collect();
+            step.lines.push("! Options".to_owned());
+            step.lines.extend(names);
+        }
+        self
+    }
+
     /// The steps whose titles begin with `prefix`.
     pub fn part(&self, prefix: &str) -> Self {
         Self {

@@ -113,7 +113,12 @@ fn delete(session: &mut Session) -> Result<()> {
     })?;
     session.tool(TOPICS, "--list")?;
     // The name is free again.
-    session.tool(TOPICS, "--create --topic placed --partitions 2")?;
+    session.until(
+        TOPICS,
+        "--create --topic placed --partitions 2",
+        "the topic made",
+        |text| text.contains("Created topic placed."),
+    )?;
     session.tool(TOPICS, "--delete --topic placed")?;
     session.until(TOPICS, "--list", "the topic gone again", |text| {
         !text.contains("placed")

@@ -107,15 +107,15 @@ fn mistakes_in_the_configuration_are_named_with_file_line_and_key() -> Result<()
     for (line, words) in [
         (
             "num.io.threads=many",
-            ["server.properties", "15", "num.io.threads"],
+            ["server.properties", "16", "num.io.threads"],
         ),
         (
             "log.segment.bytes=3",
-            ["server.properties", "15", "log.segment.bytes"],
+            ["server.properties", "16", "log.segment.bytes"],
         ),
         (
             "compression.type=rar",
-            ["server.properties", "15", "compression.type"],
+            ["server.properties", "16", "compression.type"],
         ),
     ] {
         let broker = Broker::prepare(Maker::Ours, &nobody, line)?;

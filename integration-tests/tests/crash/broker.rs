@@ -2,7 +2,7 @@
 
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use integration_tests::native;
@@ -77,7 +77,13 @@ fn stored(broker: &Broker, topic: &str) -> Result<Vec<u64>> {
         "-e",
         "-q",
     ];
-    let finished = native::kcat(&words, "", LIMIT)?;
+    let mut finished = native::kcat(&words, "", LIMIT)?;
+    // Right after its start a broker has not heard of its topics yet.
+    let deadline = Instant::now() + LIMIT;
+    while finished.stderr.contains("Unknown topic or partition") && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(200));
+        finished = native::kcat(&words, "", LIMIT)?;
+    }
     ensure!(finished.code == 0, "{}", finished.stderr);
     finished
         .stdout

@@ -127,12 +127,15 @@ impl Consumer {
         })
     }
 
-    /// Whether the next record is here already.
+    /// Whether the next record is here already, unpacked: what was fetched may end in a part of a batch.
     #[must_use]
     pub fn has_buffered(&self) -> bool {
-        self.partitions
-            .values()
-            .any(|partition| partition.fetched.is_some())
+        self.partitions.values().any(|partition| {
+            partition
+                .fetched
+                .as_ref()
+                .is_some_and(Fetched::has_unpacked)
+        })
     }
 
     /// Waits for the next record.

@@ -75,6 +75,12 @@ impl Fetched {
         self.leader_epoch
     }
 
+    /// Whether the next record needs no more unpacking.
+    #[must_use]
+    pub fn has_unpacked(&self) -> bool {
+        !self.records.is_empty()
+    }
+
     /// The next record with the position after it, or `Err(position)` at the end.
     ///
     /// # Errors
