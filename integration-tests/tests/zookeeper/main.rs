@@ -5,7 +5,7 @@ mod four_letter_words;
 mod shell;
 mod start_and_stop;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use integration_tests::scripts::session::{Session, Tools};
 use integration_tests::scripts::zookeeper_shell;
 use integration_tests::stack::{Maker, ZooKeeper};
@@ -64,20 +64,40 @@ fn kazoo_sees_the_same() -> Result<()> {
 fn our_client_passes_its_suite_on_both_servers() -> Result<()> {
     for maker in [Maker::Apache, Maker::Ours] {
         let server = ZooKeeper::start_with(maker, "extendedTypesEnabled=true")?;
-        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-        let mut command = std::process::Command::new(cargo);
-        command
-            .args(["test", "-q", "-p", "common", "--test", "zk_live"])
-            .current_dir(integration_tests::workspace::root())
-            .env("TANDEM_TEST_ZOOKEEPER", server.connect());
-        let limit = std::time::Duration::from_secs(300);
-        let finished = integration_tests::process::run_command(&mut command, "", limit)?;
-        ensure!(
-            finished.code == 0,
-            "on {maker:?}:\n{}\n{}",
-            finished.stdout,
-            finished.stderr
-        );
+        let told = ("TANDEM_TEST_ZOOKEEPER", server.connect());
+        cargo_test(&["-p", "common", "--test", "zk_live"], told)
+            .with_context(|| format!("on {maker:?}"))?;
     }
+    Ok(())
+}
+
+/// The same random requests of several clients get the same answers, zxids and events from both.
+#[test]
+fn random_requests_get_apaches_answers() -> Result<()> {
+    let settings = "extendedTypesEnabled=true\nmaxClientCnxns=0\n\
+                    minSessionTimeout=600000\nmaxSessionTimeout=6000000";
+    let server = ZooKeeper::start_with(Maker::Apache, settings)?;
+    let told = ("TANDEM_TEST_FRESH_ZOOKEEPER", server.connect());
+    let test = ["-p", "zk-server", "--test", "standalone", "apaches_server"];
+    cargo_test(&test, told)
+}
+
+/// Runs a test of another crate that needs to be told of a server.
+fn cargo_test(arguments: &[&str], (variable, server): (&str, String)) -> Result<()> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let mut command = std::process::Command::new(cargo);
+    command
+        .args(["test", "-q"])
+        .args(arguments)
+        .current_dir(integration_tests::workspace::root())
+        .env(variable, server);
+    let limit = std::time::Duration::from_secs(300);
+    let finished = integration_tests::process::run_command(&mut command, "", limit)?;
+    ensure!(
+        finished.code == 0,
+        "{}\n{}",
+        finished.stdout,
+        finished.stderr
+    );
     Ok(())
 }
