@@ -228,7 +228,12 @@ pub async fn serve(
         };
         let accepted = tokio::select! {
             _ = closing.wait_for(|closing| *closing) => break,
-            Some(_) = connections.join_next() => continue,
+            Some(ended) = connections.join_next() => {
+                if let Err(error) = ended {
+                    tracing::error!("a connection ended with a defect of this broker: {error}");
+                }
+                continue;
+            }
             accepted = async { (slot.await, bound.listener.accept().await) } => accepted,
         };
         let (slot, (stream, peer)) = match accepted {

@@ -1,6 +1,7 @@
 //! Shell: our broker alone against Apache's: what it advertises, how it starts and ends, and what hostile bytes do.
 
 mod advertised;
+mod answers;
 mod group_protocol;
 mod hostile;
 mod start_and_stop;

@@ -26,6 +26,7 @@ use crate::replica::append::{AppendEntry, AppendResult, AppendTerms};
 const ADMIN_CLIENT_ID: &str = "__admin_client";
 /// Where a batch says how long it is after that field, and the least it may say (`LegacyRecord.RECORD_OVERHEAD_V0`).
 const SIZE_OFFSET: usize = 8;
+const LOG_OVERHEAD: usize = 12;
 const MIN_BATCH_SIZE: i32 = 14;
 /// Where a batch's magic byte is (`DefaultRecordBatch`).
 const MAGIC_OFFSET: usize = 16;
@@ -138,6 +139,13 @@ fn check(records: &Bytes, version: i16) -> ErrorCode {
     }
     if version < 7 && attributes & CODEC_MASK == ZSTD {
         return ErrorCode::UnsupportedCompressionType;
+    }
+    let first = size
+        .map_or(0, |size| i32::from_be_bytes(*size))
+        .unsigned_abs() as usize;
+    if records.len() > first.saturating_add(LOG_OVERHEAD) {
+        // More than one batch.
+        return ErrorCode::InvalidRecord;
     }
     ErrorCode::None
 }
