@@ -173,6 +173,13 @@ impl Command {
             Err(error)
                 if error.code() == Some(ErrorCode::TopicAlreadyExists)
                     && self.options.has("if-not-exists") => {}
+            // The stock tool checks values itself before it asks, and names its own exception.
+            Err(ClientError::Api {
+                code: ErrorCode::InvalidConfig,
+                message,
+            }) if message.starts_with("Invalid value ") => {
+                return Err(ClientError::Config(message));
+            }
             Err(error) => return Err(error),
         }
         Ok(())
