@@ -19,14 +19,14 @@ pub fn pause(process: &mut Process, time: Duration) -> Result<()> {
     process.signal(Signal::CONT)
 }
 
-/// The same command with files limited to `blocks` of 512 bytes, and the limit told by an error instead of a signal:
+/// The same command with each file limited to so many KiB, and the limit told by an error instead of a signal:
 /// writes fail in the middle of a file, as on a full disk, without the rights to mount one.
 #[must_use]
-pub fn with_small_files(command: &Command, blocks: u64) -> Command {
+pub fn with_small_files(command: &Command, limit_kib: u64) -> Command {
     let mut limited = Command::new("bash");
     limited
         .arg("-c")
-        .arg(format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\""))
+        .arg(format!("trap '' XFSZ; ulimit -f {limit_kib}; exec \"$@\""))
         .arg("limited");
     limited
         .arg(command.get_program())

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use crate::ports::Port;
 use crate::process::Process;
 use crate::workspace::Scratch;
-use crate::{apache, ours};
+use crate::{apache, faults, ours};
 
 /// Whose server it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +61,7 @@ pub struct ZooKeeper {
     port: Port,
     scratch: Scratch,
     extra: String,
+    file_limit_kib: Option<u64>,
     process: Option<Process>,
 }
 
@@ -83,6 +84,7 @@ impl ZooKeeper {
             port: Port::take()?,
             scratch: Scratch::new(&format!("zookeeper-{maker:?}"))?,
             extra: extra.to_owned(),
+            file_limit_kib: None,
             process: None,
         };
         server.start_again()?;
@@ -105,7 +107,11 @@ impl ZooKeeper {
             }
             Maker::Ours => ours::zk_server()?,
         };
-        let mut process = Process::spawn("zookeeper", command.arg(config), self.scratch.path())?;
+        command.arg(config);
+        if let Some(limit) = self.file_limit_kib {
+            command = faults::with_small_files(&command, limit);
+        }
+        let mut process = Process::spawn("zookeeper", &mut command, self.scratch.path())?;
         process.wait_for_port(self.address(), START_LIMIT)?;
         // Apache's server accepts connections before it serves, and drops those.
         let deadline = Instant::now() + START_LIMIT;
@@ -184,6 +190,11 @@ impl ZooKeeper {
         Ok(code)
     }
 
+    /// From the next start on no file may grow beyond this: a disk that fills up. `None` ends it.
+    pub fn limit_files(&mut self, limit_kib: Option<u64>) {
+        self.file_limit_kib = limit_kib;
+    }
+
     /// From now on the other maker's server runs on this data.
     pub fn hand_over_to(&mut self, maker: Maker) {
         self.maker = maker;
@@ -198,6 +209,7 @@ pub struct Broker {
     scratch: Scratch,
     zookeeper_connect: String,
     extra: String,
+    file_limit_kib: Option<u64>,
     process: Option<Process>,
 }
 
@@ -223,6 +235,7 @@ impl Broker {
             scratch: Scratch::new(&format!("broker-{maker:?}"))?,
             zookeeper_connect: zookeeper_connect.to_owned(),
             extra: extra.to_owned(),
+            file_limit_kib: None,
             process: None,
         })
     }
@@ -244,11 +257,12 @@ impl Broker {
     /// When it cannot be started at all.
     pub fn launch(&self, arguments: &[&str]) -> Result<Process> {
         let config = self.write_config()?;
-        Process::spawn(
-            "broker",
-            self.command()?.arg(config).args(arguments),
-            self.scratch.path(),
-        )
+        let mut command = self.command()?;
+        command.arg(config).args(arguments);
+        if let Some(limit) = self.file_limit_kib {
+            command = faults::with_small_files(&command, limit);
+        }
+        Process::spawn("broker", &mut command, self.scratch.path())
     }
 
     fn command(&self) -> Result<Command> {
@@ -326,6 +340,11 @@ impl Broker {
         let code = self.process()?.terminate(STOP_LIMIT)?;
         self.process = None;
         Ok(code)
+    }
+
+    /// From the next start on no file may grow beyond this: a disk that fills up. `None` ends it.
+    pub fn limit_files(&mut self, limit_kib: Option<u64>) {
+        self.file_limit_kib = limit_kib;
     }
 
     /// From now on the other maker's broker runs on this directory.

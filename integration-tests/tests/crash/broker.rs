@@ -93,18 +93,14 @@ fn stored(broker: &Broker, topic: &str) -> Result<Vec<u64>> {
 }
 
 fn create_topic(broker: &Broker, topic: &str) -> Result<()> {
-    let finished = stock_tools::run(
-        class::TOPICS,
-        &[
-            "--create",
-            "--topic",
-            topic,
-            "--bootstrap-server",
-            &broker.bootstrap(),
-            "--config",
-            "segment.bytes=100000",
-        ],
-    )?;
+    create_topic_with(broker, topic, &["--config", "segment.bytes=100000"])
+}
+
+fn create_topic_with(broker: &Broker, topic: &str, more: &[&str]) -> Result<()> {
+    let server = broker.bootstrap();
+    let mut words = vec!["--create", "--topic", topic, "--bootstrap-server", &server];
+    words.extend(more);
+    let finished = stock_tools::run(class::TOPICS, &words)?;
     ensure!(finished.code == 0, "{}{}", finished.stdout, finished.stderr);
     Ok(())
 }
@@ -162,6 +158,36 @@ fn a_message_acknowledged_by_all_survives_sigkill() -> Result<()> {
 #[test]
 fn a_message_acknowledged_by_the_leader_survives_sigkill() -> Result<()> {
     survives("1", "plain")
+}
+
+#[test]
+fn a_disk_that_fills_up_loses_no_acknowledged_message() -> Result<()> {
+    let zookeeper = ZooKeeper::start(Maker::Ours)?;
+    let session = "zookeeper.session.timeout.ms=4000";
+    let mut broker = Broker::prepare(Maker::Ours, &zookeeper.connect(), session)?;
+    broker.start_again()?;
+    // Indexes are as large as they may become from the start.
+    create_topic_with(&broker, "kept", &["--config", "segment.index.bytes=100000"])?;
+    broker.stop()?;
+    broker.limit_files(Some(300));
+    broker.start_again()?;
+    let writer = Writer::start(&broker, "kept", "all", "idempotent")?;
+    // The only log directory has failed: the broker ends, as Kafka's does.
+    let code = broker.process()?.wait_for_end(LIMIT)?;
+    let told = broker.process()?.tail();
+    ensure!(code == 1, "it ended with {code}\n{told}");
+    ensure!(
+        !told.contains("panicked") && told.contains("kafka-logs"),
+        "{told}"
+    );
+    broker.limit_files(None);
+    broker.start_again()?;
+    let acknowledged = writer.finish()?;
+    ensure!(
+        stored(&broker, "kept")? == acknowledged,
+        "what is stored is not what was acknowledged"
+    );
+    Ok(())
 }
 
 /// The broker (whoever made it) goes on when the ZooKeeper under it is killed and comes back.

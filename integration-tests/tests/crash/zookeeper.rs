@@ -13,32 +13,57 @@ use integration_tests::workspace::{self, Scratch};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Writes until the server is killed; the numbers that were acknowledged.
-fn write_until_killed(server: &mut ZooKeeper, round: u32) -> Result<BTreeSet<String>> {
+/// A client that writes until its server is gone.
+struct Writer {
+    process: Process,
+    _scratch: Scratch,
+}
+
+fn start_writer(server: &ZooKeeper, round: u32) -> Result<Writer> {
     let scratch = Scratch::new("writer")?;
     let first = (round * 1_000_000).to_string();
     let mut command = Command::new(workspace::python()?);
     command
         .arg(workspace::own_file("peers/python/kazoo_writer.py"))
         .args([&server.connect(), &first, "64"]);
-    let mut writer = Process::spawn("writer", &mut command, scratch.path())?;
-    writer.wait_for_output("a first acknowledgement", LIMIT, |text| {
+    let mut process = Process::spawn("writer", &mut command, scratch.path())?;
+    process.wait_for_output("a first acknowledgement", LIMIT, |text| {
         text.lines().count() > 1
     })?;
+    Ok(Writer {
+        process,
+        _scratch: scratch,
+    })
+}
+
+/// Writes until the server is killed; the numbers that were acknowledged.
+fn write_until_killed(server: &mut ZooKeeper, round: u32) -> Result<BTreeSet<String>> {
+    let mut writer = start_writer(server, round)?;
     thread::sleep(Duration::from_millis(crate::random_delay_ms(round, 1500)));
     server.kill()?;
-    // What was acknowledged before the kill has reached the client's side of the connection.
+    all_acknowledged(&mut writer)
+}
+
+/// The numbers that the client saw acknowledged by a server that is gone.
+fn all_acknowledged(writer: &mut Writer) -> Result<BTreeSet<String>> {
+    // What was acknowledged before the end has reached the client's side of the connection.
     let mut seen = 0;
     loop {
         thread::sleep(Duration::from_millis(300));
-        let text = writer.stdout();
+        let text = writer.process.stdout();
         if text.len() == seen {
             break;
         }
         seen = text.len();
     }
-    writer.kill()?;
-    Ok(writer.stdout().lines().skip(1).map(str::to_owned).collect())
+    writer.process.kill()?;
+    Ok(writer
+        .process
+        .stdout()
+        .lines()
+        .skip(1)
+        .map(str::to_owned)
+        .collect())
 }
 
 fn stored(server: &ZooKeeper) -> Result<BTreeSet<String>> {
@@ -59,6 +84,28 @@ fn nothing_is_missing(acknowledged: &BTreeSet<String>, server: &ZooKeeper) -> Re
         "lost {lost:?}, wrong {odd:?}"
     );
     Ok(())
+}
+
+#[test]
+fn a_disk_that_fills_up_loses_no_acknowledged_node() -> Result<()> {
+    let mut server = ZooKeeper::start_with(Maker::Ours, "preAllocSize=16")?;
+    server.stop()?;
+    server.limit_files(Some(200));
+    server.start_again()?;
+    let mut writer = start_writer(&server, 0)?;
+    // It stops serving, as Apache's server does, when its log cannot be written.
+    let code = server.process()?.wait_for_end(LIMIT)?;
+    ensure!(code > 0, "it ended with {code}");
+    let told = server.process()?.tail();
+    ensure!(
+        !told.contains("panicked") && told.contains("log."),
+        "{told}"
+    );
+    let acknowledged = all_acknowledged(&mut writer)?;
+    ensure!(!acknowledged.is_empty(), "nothing was acknowledged");
+    server.limit_files(None);
+    server.start_again()?;
+    nothing_is_missing(&acknowledged, &server)
 }
 
 #[test]
