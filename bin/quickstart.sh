@@ -55,6 +55,8 @@ rm -rf "$directory"
 mkdir -p "$directory"
 sed -e "s|^dataDir=.*|dataDir=$directory/zookeeper|" -e "s|^clientPort=.*|clientPort=$zookeeper_port|" \
   "$base_dir/config/zookeeper.properties" >"$directory/zookeeper.properties"
+# Jobs in groups of their own: Ctrl-C reaches this script only, which stops them in order.
+set -m
 trap stop EXIT
 trap 'exit 130' INT TERM
 
@@ -79,9 +81,9 @@ run kafka-topics.sh --create --topic quickstart --bootstrap-server "$broker" --p
 run kafka-topics.sh --describe --topic quickstart --bootstrap-server "$broker"
 
 say "Sending three messages"
+show "printf 'hello\\nfrom\\nTandem\\n' | ./bin/kafka-console-producer.sh --broker-list $broker --topic quickstart"
 printf 'hello\nfrom\nTandem\n' |
-  run kafka-console-producer.sh --bootstrap-server "$broker" --topic quickstart
-echo
+  "$base_dir/bin/kafka-console-producer.sh" --broker-list "$broker" --topic quickstart
 
 say "Reading them"
 run kafka-console-consumer.sh --bootstrap-server "$broker" --topic quickstart --from-beginning --max-messages 3
@@ -105,4 +107,5 @@ fi
 say "Both keep running until Ctrl-C. Try, in another terminal:"
 show "./bin/kafka-console-consumer.sh --bootstrap-server $broker --topic quickstart --from-beginning"
 show "./bin/kafka-console-producer.sh --broker-list $broker --topic quickstart"
+trap 'exit 0' INT TERM
 wait "$broker_pid" "$zookeeper_pid"
