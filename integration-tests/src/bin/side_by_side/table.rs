@@ -86,10 +86,28 @@ impl Table {
         self.samples.push((name.to_owned(), maker, value));
     }
 
-    fn median(&self, name: &str, maker: Maker) -> Option<f64> {
+    fn of(&self, name: &str, maker: Maker) -> impl Iterator<Item = f64> {
         let matching = self.samples.iter();
-        let matching = matching.filter(|(each, of, _)| each == name && *of == maker);
-        median(matching.map(|(_, _, value)| *value).collect())
+        let matching = matching.filter(move |(each, of, _)| each == name && *of == maker);
+        matching.map(|(_, _, value)| *value)
+    }
+
+    fn median(&self, name: &str, maker: Maker) -> Option<f64> {
+        median(self.of(name, maker).collect())
+    }
+
+    /// Every sample in the order of the rounds, to see how far they lie apart.
+    pub fn render_samples(&self) -> String {
+        let joined = |name: &str, maker| {
+            let numbers: Vec<String> = self.of(name, maker).map(number).collect();
+            numbers.join(" ")
+        };
+        let line = |figure: &Figure| {
+            let apache = joined(figure.name, Maker::Apache);
+            let ours = joined(figure.name, Maker::Ours);
+            format!("{:<32}Apache {apache}; Tandem {ours}\n", figure.name)
+        };
+        FIGURES.iter().map(line).collect()
     }
 
     /// One line for each figure that both makers have.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use common::zk::client::client::{ZkClient, ZkClientConfig};
 use common::zk::client::error::ZkError;
@@ -73,13 +73,13 @@ pub async fn prepare(pair: &Pair) -> Result<()> {
 ///
 /// # Errors
 /// When one fails or all take longer than two minutes.
-pub async fn load(pair: &Pair, operation: Operation, round: usize, count: u64) -> Result<Pass> {
+pub async fn load(pair: &Pair, operation: Operation, pass: usize, count: u64) -> Result<Pass> {
     let mut clients = Vec::new();
     for _ in 0..SESSIONS {
         clients.push(connect(pair).await?);
     }
     // Nodes that are created go below a parent of their own, as the tree of a real cluster would have it.
-    let parent = format!("{ROOT}/round-{round}");
+    let parent = format!("{ROOT}/pass-{pass}");
     if operation == Operation::Create {
         create(&clients[0], &parent).await?;
     }
@@ -126,7 +126,7 @@ struct Work {
 
 impl Work {
     /// Does one operation after the other until all are done.
-    async fn run(self: Arc<Self>, client: ZkClient) -> Result<(), ZkError> {
+    async fn run(self: Arc<Self>, client: ZkClient) -> Result<()> {
         let data = || Some(Bytes::from_static(DATA));
         loop {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
@@ -135,7 +135,10 @@ impl Work {
             }
             let path = &self.nodes[(number % NODES) as usize];
             match self.operation {
-                Operation::GetData => drop(client.get_data(path, false).await?),
+                Operation::GetData => {
+                    let (found, _) = client.get_data(path, false).await?;
+                    ensure!(found.as_deref() == Some(DATA), "{path} holds {found:?}");
+                }
                 Operation::SetData => drop(client.set_data(path, data(), -1).await?),
                 Operation::Create => create(&client, &format!("{}/{number}", self.parent)).await?,
             }
