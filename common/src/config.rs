@@ -611,4 +611,20 @@ mod tests {
             ["no.such"]
         );
     }
+
+    #[test]
+    fn the_stock_files_say_the_same_in_both_forms() {
+        let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config");
+        for (properties, toml) in [
+            ("zookeeper.properties", "zk-server.toml"),
+            ("server.properties", "broker.toml"),
+        ] {
+            let values = |file: &str| -> Vec<(String, String)> {
+                let settings = Settings::load(&config.join(file)).unwrap();
+                let pair = |(key, set): (&str, &Setting)| (key.to_string(), set.value.clone());
+                settings.iter().map(pair).collect()
+            };
+            assert_eq!(values(properties), values(toml), "{properties} and {toml}");
+        }
+    }
 }
