@@ -12,7 +12,9 @@ run_part() {
     case $1 in
     build) $cargo build --release ;;
     peers) ./integration-tests/peers/install.sh ;;
-    unit) $cargo test --workspace --exclude integration-tests && $cargo test -p integration-tests --lib ;;
+    unit)
+        $cargo test --workspace --exclude integration-tests --no-fail-fast &&
+            $cargo test -p integration-tests --lib ;;
     tidy) $cargo test -p integration-tests --test tidy ;;
     # These start JVMs; more of them at once than cores only makes each miss its deadlines.
     tutorial | zookeeper | broker | mixed | crash)
