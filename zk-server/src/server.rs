@@ -10,6 +10,8 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::LocalSet;
 
+use crate::auth::options::AuthOptions;
+use crate::auth::schemes::Schemes;
 use crate::config::ServerConfig;
 use crate::error::ServerError;
 use crate::net::connection::Server;
@@ -184,8 +186,12 @@ fn open(
         max_client_connections: config.max_client_connections,
         max_connections: config.max_connections,
         outstanding_limit: config.outstanding_limit,
-        super_digest: config.super_digest.clone(),
-        digest_auth: config.digest_auth,
+        auth: AuthOptions {
+            schemes: Schemes {
+                digest: config.digest_auth,
+            },
+            super_digest: config.super_digest.clone(),
+        },
     };
     let pipeline = Pipeline::new(database, Standalone::new(writer), options, clock);
     Ok((pipeline, snapshots))

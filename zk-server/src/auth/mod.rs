@@ -1,4 +1,7 @@
 //! Who is a client, and which identities does an ACL entry mean.
 
 pub mod digest;
+pub mod identities;
 pub mod ip;
+pub mod options;
+pub mod schemes;

@@ -1,15 +1,13 @@
-//! Shell: how sessions begin, move to another connection, prove identities, and end.
+//! Shell: how sessions begin, move to another connection, and end.
 
 use std::rc::Rc;
 
 use bytes::Bytes;
-use common::zk::code::{ErrorCode, OpCode};
+use common::zk::code::OpCode;
 use common::zk::connect::ConnectRequest;
-use common::zk::data::Id;
 use common::zk::jute::Reader as JuteReader;
-use common::zk::request::{AuthPacket, Request};
+use common::zk::request::Request;
 
-use crate::auth::digest;
 use crate::pipeline::clients::{Phase, Queued};
 use crate::pipeline::commit::{Commit, Ticket};
 use crate::pipeline::reply;
@@ -125,49 +123,6 @@ impl<C: Commit> Pipeline<C> {
         if let Some(id) = ticket.connection.or(connection) {
             self.close(id);
         }
-    }
-
-    /// Adds the identity that a client proves; who fails is sent away.
-    pub(super) fn authenticate(
-        &mut self,
-        id: ConnectionId,
-        xid: i32,
-        reader: &mut JuteReader,
-    ) -> Result<(), String> {
-        let packet: AuthPacket = reader
-            .read()
-            .map_err(|e| format!("no authentication packet: {e}"))?;
-        let Some(client) = self.clients.get_mut(id) else {
-            return Ok(());
-        };
-        let mut new = Vec::new();
-        match &*packet.scheme {
-            "digest" if self.options.digest_auth => {
-                let proved = digest::id_of(&packet.auth.unwrap_or_default());
-                if self.options.super_digest.as_ref() == Some(&proved) {
-                    new.push(Id::new("super", ""));
-                }
-                new.push(Id::new("digest", proved));
-            }
-            "ip" => new.push(Id::new("ip", client.peer.ip().to_string())),
-            scheme => {
-                tracing::warn!("No authentication provider for scheme: {scheme}");
-                self.stats.auth_failures += 1;
-                let failed = Err(ErrorCode::AuthFailed);
-                self.send(id, |out| reply::put_bare_reply(xid, 0, failed, out));
-                self.close(id);
-                return Ok(());
-            }
-        }
-        let mut ids = client.ids.to_vec();
-        for identity in new {
-            if !ids.contains(&identity) {
-                ids.push(identity);
-            }
-        }
-        client.ids = Rc::from(ids);
-        self.send(id, |out| reply::put_bare_reply(xid, 0, Ok(()), out));
-        Ok(())
     }
 
     /// Ends the sessions whose time is over.

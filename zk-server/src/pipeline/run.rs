@@ -15,6 +15,7 @@ use common::zk::jute::Reader as JuteReader;
 use common::zk::request::{Request, RequestHeader, XID_PING};
 use tokio::sync::Notify;
 
+use crate::auth::options::AuthOptions;
 use crate::metrics::ServerStats;
 use crate::pipeline::clients::{Clients, Link, Phase, Queued, UNSENT_LIMIT_BYTES};
 use crate::pipeline::clock::Clock;
@@ -41,10 +42,8 @@ pub struct PipelineOptions {
     pub max_connections: usize,
     /// Requests in process beyond which a client with requests in process is not read.
     pub outstanding_limit: usize,
-    /// `user:digest` of the super user.
-    pub super_digest: Option<String>,
-    /// Whether the scheme `digest` authenticates.
-    pub digest_auth: bool,
+    /// Whom to believe.
+    pub auth: AuthOptions,
 }
 
 /// The state, the clients, and what makes writes durable.
@@ -69,7 +68,8 @@ pub struct Pipeline<C> {
 
 impl<C: Commit> Pipeline<C> {
     /// A pipeline without clients.
-    pub fn new(db: Database, commit: C, options: PipelineOptions, clock: Clock) -> Self {
+    pub fn new(mut db: Database, commit: C, options: PipelineOptions, clock: Clock) -> Self {
+        db.schemes = options.auth.schemes.clone();
         Self {
             db,
             commit,
@@ -449,7 +449,8 @@ impl<C: Commit> Pipeline<C> {
                 continue;
             };
             if client.phase == Phase::Closing
-                || !skip_acl && !permission::allows(&event.acl, perms::READ, &client.ids)
+                || !skip_acl
+                    && !permission::allows(&self.db.schemes, &event.acl, perms::READ, &client.ids)
             {
                 continue;
             }

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use common::zk::response::EventType;
 
+use crate::auth::schemes::Schemes;
 use crate::state::acl_cache::SharedAcl;
 use crate::state::pending::Pending;
 use crate::state::sessions::Sessions;
@@ -67,6 +68,8 @@ pub struct Database {
     pub applied_zxid: i64,
     /// Settings.
     pub options: DatabaseOptions,
+    /// The authentication schemes that ACLs may name.
+    pub schemes: Schemes,
     /// Transactions applied by this process.
     pub applied_count: u64,
 }
@@ -82,6 +85,7 @@ impl Database {
             last_zxid: zxid,
             applied_zxid: zxid,
             options,
+            schemes: Schemes::default(),
             applied_count: 0,
         }
     }

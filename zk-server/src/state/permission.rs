@@ -4,10 +4,10 @@
 use common::zk::code::ErrorCode;
 use common::zk::data::{Acl, Id};
 
-use crate::auth::{digest, ip};
+use crate::auth::schemes::{SUPER, Schemes, is_anyone};
 
 /// Whether an ACL gives any of the permissions `perm` to somebody with these identities.
-pub fn allows(acl: &[Acl], perm: i32, ids: &[Id]) -> bool {
+pub fn allows(schemes: &Schemes, acl: &[Acl], perm: i32, ids: &[Id]) -> bool {
     if acl.is_empty() {
         return true;
     }
@@ -15,30 +15,17 @@ pub fn allows(acl: &[Acl], perm: i32, ids: &[Id]) -> bool {
     if acl.iter().filter(granted).any(|entry| is_anyone(&entry.id)) {
         return true;
     }
-    if ids.iter().any(|id| &*id.scheme == "super") {
+    if ids.iter().any(|id| &*id.scheme == SUPER) {
         return true;
     }
     acl.iter()
         .filter(granted)
-        .any(|entry| ids.iter().any(|id| matches(id, &entry.id)))
-}
-
-fn is_anyone(id: &Id) -> bool {
-    &*id.scheme == "world" && &*id.id == "anyone"
-}
-
-fn matches(client: &Id, entry: &Id) -> bool {
-    client.scheme == entry.scheme
-        && match &*entry.scheme {
-            "digest" => client.id == entry.id,
-            "ip" => ip::matches(&client.id, &entry.id),
-            _ => false,
-        }
+        .any(|entry| ids.iter().any(|id| schemes.matches(id, &entry.id)))
 }
 
 /// The ACL to store for the one a client sent: without duplicates, and with `auth` replaced by
 /// the client's own identities.
-pub fn resolve(acl: &[Acl], ids: &[Id]) -> Result<Vec<Acl>, ErrorCode> {
+pub fn resolve(schemes: &Schemes, acl: &[Acl], ids: &[Id]) -> Result<Vec<Acl>, ErrorCode> {
     let mut unique: Vec<&Acl> = Vec::with_capacity(acl.len());
     for entry in acl {
         if !unique.contains(&entry) {
@@ -50,32 +37,20 @@ pub fn resolve(acl: &[Acl], ids: &[Id]) -> Result<Vec<Acl>, ErrorCode> {
     }
     let mut resolved = Vec::with_capacity(unique.len());
     for entry in unique {
-        let valid = match &*entry.id.scheme {
-            "world" => &*entry.id.id == "anyone",
-            "digest" => digest::is_valid(&entry.id.id),
-            "ip" => ip::is_valid(&entry.id.id),
-            "auth" => {
-                let before = resolved.len();
-                let own = ids.iter().filter(|id| is_authenticated(id));
-                resolved.extend(own.map(|id| Acl::new(entry.perms, id.clone())));
-                if resolved.len() == before {
-                    return Err(ErrorCode::InvalidAcl);
-                }
-                continue;
+        if &*entry.id.scheme == "auth" {
+            let before = resolved.len();
+            let own = ids.iter().filter(|id| schemes.is_authenticated(id));
+            resolved.extend(own.map(|id| Acl::new(entry.perms, id.clone())));
+            if resolved.len() == before {
+                return Err(ErrorCode::InvalidAcl);
             }
-            _ => false,
-        };
-        if !valid {
+        } else if schemes.is_valid(&entry.id) {
+            resolved.push(entry.clone());
+        } else {
             return Err(ErrorCode::InvalidAcl);
         }
-        resolved.push(entry.clone());
     }
     Ok(resolved)
-}
-
-/// Whether an identity was proved; an address is only observed.
-fn is_authenticated(id: &Id) -> bool {
-    &*id.scheme == "digest"
 }
 
 #[cfg(test)]
@@ -89,20 +64,41 @@ mod tests {
         let ids = [Id::new("ip", "127.0.0.1"), Id::new("digest", "u:h")];
         let wanted = [Acl::new(perms::ALL, Id::new("auth", ""))];
         assert_eq!(
-            resolve(&wanted, &ids),
+            resolve(&Schemes::default(), &wanted, &ids),
             Ok(vec![Acl::new(perms::ALL, Id::new("digest", "u:h"))])
         );
-        assert_eq!(resolve(&wanted, &ids[..1]), Err(ErrorCode::InvalidAcl));
-        assert_eq!(resolve(&[], &ids), Err(ErrorCode::InvalidAcl));
+        assert_eq!(
+            resolve(&Schemes::default(), &wanted, &ids[..1]),
+            Err(ErrorCode::InvalidAcl)
+        );
+        assert_eq!(
+            resolve(&Schemes::default(), &[], &ids),
+            Err(ErrorCode::InvalidAcl)
+        );
     }
 
     #[test]
     fn only_granted_permissions_count() {
         let acl = Acl::read_only();
-        assert!(allows(&acl, perms::READ | perms::ADMIN, &[]));
-        assert!(!allows(&acl, perms::WRITE, &[]));
-        assert!(allows(&acl, perms::WRITE, &[Id::new("super", "")]));
+        assert!(allows(
+            &Schemes::default(),
+            &acl,
+            perms::READ | perms::ADMIN,
+            &[]
+        ));
+        assert!(!allows(&Schemes::default(), &acl, perms::WRITE, &[]));
+        assert!(allows(
+            &Schemes::default(),
+            &acl,
+            perms::WRITE,
+            &[Id::new("super", "")]
+        ));
         let acl = [Acl::new(perms::WRITE, Id::new("ip", "10.0.0.0/8"))];
-        assert!(allows(&acl, perms::WRITE, &[Id::new("ip", "10.9.8.7")]));
+        assert!(allows(
+            &Schemes::default(),
+            &acl,
+            perms::WRITE,
+            &[Id::new("ip", "10.9.8.7")]
+        ));
     }
 }

@@ -148,7 +148,9 @@ impl Decision<'_> {
     }
 
     fn check_acl(&self, node: &PendingNode, perm: i32) -> Result<(), ErrorCode> {
-        if self.db.options.skip_acl || permission::allows(&node.acl, perm, self.ids) {
+        if self.db.options.skip_acl
+            || permission::allows(&self.db.schemes, &node.acl, perm, self.ids)
+        {
             Ok(())
         } else {
             Err(ErrorCode::NoAuth)
@@ -183,7 +185,7 @@ impl Decision<'_> {
         let mode = CreateMode::from_flags(new.flags).ok_or(ErrorCode::BadArguments)?;
         self.check_mode(mode, new)?;
         let (parent_path, _) = split_valid(new.path)?;
-        let acl = permission::resolve(new.acl, self.ids)?;
+        let acl = permission::resolve(&self.db.schemes, new.acl, self.ids)?;
         let mut parent = self.node(parent_path)?;
         self.check_acl(&parent, perms::CREATE)?;
 
@@ -347,7 +349,7 @@ impl Decision<'_> {
 
     fn set_acl(&mut self, r: &SetAclRequest) -> Result<TxnBody, ErrorCode> {
         path::validate(&r.path).map_err(|_| ErrorCode::BadArguments)?;
-        let acl = permission::resolve(&r.acl, self.ids)?;
+        let acl = permission::resolve(&self.db.schemes, &r.acl, self.ids)?;
         let mut node = self.node(&r.path)?;
         self.check_acl(&node, perms::ADMIN)?;
         let version = next_version(node.stat.map_or(0, |stat| stat.aversion), r.version)?;

@@ -13,7 +13,7 @@ use common::zk::request::{
 };
 use common::zk::response::{ErrorResponse, EventType, WhoAmIResponse};
 
-use crate::auth::digest;
+use crate::auth::schemes::Schemes;
 use crate::state::acl_cache::SharedAcl;
 use crate::state::database::{Database, Event};
 use crate::state::permission;
@@ -91,7 +91,7 @@ pub fn read(
             Ok(())
         }
         Request::WhoAmI => {
-            who_am_i(reader.ids).encode(out);
+            who_am_i(&db.schemes, reader.ids).encode(out);
             Ok(())
         }
         Request::Ping => Ok(()),
@@ -108,7 +108,7 @@ fn readable<'d>(
 ) -> Result<(&'d Znode, SharedAcl), ErrorCode> {
     let node = db.tree.get(path).ok_or(ErrorCode::NoNode)?;
     let acl = db.tree.acl_of(node);
-    if db.options.skip_acl || permission::allows(&acl, perm, reader.ids) {
+    if db.options.skip_acl || permission::allows(&db.schemes, &acl, perm, reader.ids) {
         Ok((node, acl))
     } else {
         Err(ErrorCode::NoAuth)
@@ -282,15 +282,12 @@ fn get_ephemerals(
     Ok(())
 }
 
-fn who_am_i(ids: &[Id]) -> WhoAmIResponse {
+fn who_am_i(schemes: &Schemes, ids: &[Id]) -> WhoAmIResponse {
     let client_info = ids
         .iter()
         .map(|id| common::zk::data::ClientInfo {
             auth_scheme: id.scheme.clone(),
-            user: match &*id.scheme {
-                "digest" => digest::user(&id.id).into(),
-                _ => id.id.clone(),
-            },
+            user: schemes.user(id).into(),
         })
         .collect();
     WhoAmIResponse { client_info }

@@ -1,0 +1,79 @@
+//! Pure: the authentication schemes that this server knows, and what each makes of an identity
+//! (ProviderRegistry.java and the providers beside it).
+
+use common::zk::data::Id;
+
+use crate::auth::{digest, ip};
+
+/// The scheme that every client fits, with its only id.
+const WORLD: (&str, &str) = ("world", "anyone");
+
+/// The scheme of an identity that passes every check of an ACL.
+pub const SUPER: &str = "super";
+
+/// Which schemes are registered besides `world`, `auth` and `ip`, which always are.
+#[derive(Clone, Debug)]
+pub struct Schemes {
+    /// `DigestAuthenticationProvider.enabled`.
+    pub digest: bool,
+}
+
+impl Default for Schemes {
+    fn default() -> Self {
+        Self { digest: true }
+    }
+}
+
+impl Schemes {
+    /// Whether a scheme is registered.
+    pub fn has(&self, scheme: &str) -> bool {
+        match scheme {
+            "ip" => true,
+            "digest" => self.digest,
+            _ => false,
+        }
+    }
+
+    /// Whether a client with this identity is meant by the id of an ACL entry.
+    pub fn matches(&self, client: &Id, entry: &Id) -> bool {
+        client.scheme == entry.scheme
+            && self.has(&entry.scheme)
+            && match &*entry.scheme {
+                "ip" => ip::matches(&client.id, &entry.id),
+                _ => client.id == entry.id,
+            }
+    }
+
+    /// Whether an ACL may hold this id.
+    pub fn is_valid(&self, id: &Id) -> bool {
+        if is_anyone(id) {
+            return true;
+        }
+        self.has(&id.scheme)
+            && match &*id.scheme {
+                "digest" => digest::is_valid(&id.id),
+                "ip" => ip::is_valid(&id.id),
+                _ => false,
+            }
+    }
+
+    /// Whether an identity was proved, so that `auth` in an ACL stands for it; an address is only
+    /// observed.
+    pub fn is_authenticated(&self, id: &Id) -> bool {
+        self.has(&id.scheme) && &*id.scheme == "digest"
+    }
+
+    /// The name of a client in `whoAmI`; empty if its scheme is not registered.
+    pub fn user<'i>(&self, id: &'i Id) -> &'i str {
+        match &*id.scheme {
+            scheme if !self.has(scheme) => "",
+            "digest" => digest::user(&id.id),
+            _ => &id.id,
+        }
+    }
+}
+
+/// Whether the id of an ACL entry means everybody.
+pub fn is_anyone(id: &Id) -> bool {
+    (&*id.scheme, &*id.id) == WORLD
+}
