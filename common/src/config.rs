@@ -15,6 +15,8 @@ pub enum Origin {
     File(PathBuf, usize),
     /// `--override` or `-D` on the command line.
     CommandLine,
+    /// An option in this environment variable.
+    Variable(&'static str),
 }
 
 impl fmt::Display for Origin {
@@ -22,6 +24,7 @@ impl fmt::Display for Origin {
         match self {
             Origin::File(path, line) => write!(f, "{}:{line}", path.display()),
             Origin::CommandLine => f.write_str("command line"),
+            Origin::Variable(name) => f.write_str(name),
         }
     }
 }
@@ -175,6 +178,19 @@ impl Settings {
             Origin::CommandLine,
         );
         Ok(())
+    }
+
+    /// No settings yet; `path` is only for messages.
+    pub fn new(path: &Path) -> Self {
+        Settings {
+            path: path.to_path_buf(),
+            entries: BTreeMap::new(),
+        }
+    }
+
+    /// Forgets a key.
+    pub fn remove(&mut self, key: &str) {
+        self.entries.remove(key);
     }
 
     /// Sets a key, replacing what was there.

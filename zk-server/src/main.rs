@@ -2,26 +2,30 @@
 
 use std::process::ExitCode;
 
-use zk_server::config::{CommandLine, ServerConfig, java_properties};
+use common::config::{ConfigError, Origin};
+use zk_server::config::load::CommandLine;
+use zk_server::config::server_config::ServerConfig;
+use zk_server::config::values::Note;
 use zk_server::error::ServerError;
 use zk_server::server;
 
 const USAGE: &str = "\
-Usage: zk-server [-Dkey=value ...] CONFIGFILE
-       zk-server [-Dkey=value ...] PORT DATADIR [TICKTIME] [MAXCNXNS]
+Usage: zk-server [-Dname=value ...] CONFIGFILE
+       zk-server [-Dname=value ...] PORT DATADIR [TICKTIME] [MAXCNXNS]
+       zk-server [-Dname=value ...] check-config CONFIGFILE
 
 A ZooKeeper-compatible coordinator. CONFIGFILE is a zoo.cfg, or TOML with the same keys if its
-name ends in .toml. -Dkey=value sets a system property as for ZooKeeper; those in the environment
-variable SERVER_JVMFLAGS count too.
+name ends in .toml. -Dname=value sets a system property as for ZooKeeper; those in the environment
+variables SERVER_JVMFLAGS, JVMFLAGS and KAFKA_OPTS count too, the command line last.
+
+  check-config   reads the configuration, says what it means and what has no effect, and stops
 
   -h, --help     this text
   -V, --version  the version";
 
 fn main() -> ExitCode {
-    let mut command_line = CommandLine {
-        properties: java_properties(&std::env::var("SERVER_JVMFLAGS").unwrap_or_default()),
-        arguments: Vec::new(),
-    };
+    let mut line = CommandLine::default();
+    line.take_variables(|name| std::env::var(name).ok());
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             "-h" | "--help" => {
@@ -32,22 +36,33 @@ fn main() -> ExitCode {
                 println!("zk-server {}", env!("CARGO_PKG_VERSION"));
                 return ExitCode::SUCCESS;
             }
-            property if property.starts_with("-D") => {
-                command_line.properties.extend(java_properties(property));
-            }
-            option if option.starts_with('-') => {
-                eprintln!("zk-server: unknown option {option}\n{USAGE}");
-                return ExitCode::from(2);
-            }
-            _ => command_line.arguments.push(argument),
+            option if option.starts_with("-D") => line.take_option(option, Origin::CommandLine),
+            _ => line.arguments.push(argument),
         }
     }
-    if command_line.arguments.is_empty() || command_line.arguments.len() > 4 {
-        eprintln!("{USAGE}");
-        return ExitCode::from(2);
+    let command = line.arguments.first().map(String::as_str);
+    match command {
+        Some("check-config") => check_config(line),
+        _ => serve(&line),
+    }
+}
+
+/// Prints the usage to standard error; the exit code is ZooKeeper's for wrong arguments.
+fn usage() -> ExitCode {
+    eprintln!("{USAGE}");
+    ExitCode::from(2)
+}
+
+fn serve(line: &CommandLine) -> ExitCode {
+    if let Some(option) = line.arguments.iter().find(|word| word.starts_with('-')) {
+        eprintln!("zk-server: unknown option {option}");
+        return usage();
+    }
+    if line.arguments.is_empty() || line.arguments.len() > 4 {
+        return usage();
     }
     common::logging::init("info");
-    match run(&command_line) {
+    match run(line) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("zk-server: {error}");
@@ -56,10 +71,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command_line: &CommandLine) -> Result<(), ServerError> {
-    let (config, warnings) = ServerConfig::load(command_line)?;
-    for warning in warnings {
-        tracing::warn!("{warning}");
+fn run(line: &CommandLine) -> Result<(), ServerError> {
+    let (config, notes) = ServerConfig::load(line)?;
+    for Note { warning, text } in notes {
+        if warning {
+            tracing::warn!("{text}");
+        } else {
+            tracing::info!("{text}");
+        }
     }
     if config.admin_enabled {
         tracing::info!(
@@ -67,4 +86,28 @@ fn run(command_line: &CommandLine) -> Result<(), ServerError> {
         );
     }
     server::run(config)
+}
+
+fn check_config(mut line: CommandLine) -> ExitCode {
+    line.arguments.remove(0);
+    if line.arguments.len() != 1 {
+        return usage();
+    }
+    match check(&line) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let error = ServerError::from(error);
+            eprintln!("zk-server: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn check(line: &CommandLine) -> Result<(), ConfigError> {
+    let (_, notes) = ServerConfig::load(line)?;
+    for Note { warning, text } in &notes {
+        println!("{} {text}", if *warning { "WARN" } else { "INFO" });
+    }
+    println!("{}: the configuration can be used", line.arguments[0]);
+    Ok(())
 }

@@ -12,7 +12,7 @@ use tokio::task::LocalSet;
 
 use crate::auth::options::AuthOptions;
 use crate::auth::schemes::Schemes;
-use crate::config::ServerConfig;
+use crate::config::server_config::ServerConfig;
 use crate::error::ServerError;
 use crate::net::connection::Server;
 use crate::net::four_letter::Operator;

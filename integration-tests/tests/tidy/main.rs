@@ -69,6 +69,10 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ),
     ("broker/src/admin", &["admin", "config", "metadata", "zk"]),
     ("broker/src/net", &["net", "api", "config"]),
+    (
+        "zk-server/src/config",
+        &["config", "net", "pipeline", "storage", "state", "auth"],
+    ),
     ("zk-server/src/auth", &["auth"]),
     ("zk-server/src/state", &["state", "auth"]),
     ("zk-server/src/storage", &["storage", "state"]),

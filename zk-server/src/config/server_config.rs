@@ -1,0 +1,235 @@
+//! Shell: the values configuration, and the rules over several keys (QuorumPeerConfig.java).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use common::config::ConfigError;
+
+use crate::config::load::{self, CommandLine};
+use crate::config::values::{Note, Values};
+use crate::state::database::DatabaseOptions;
+use crate::state::tree::TreeOptions;
+use crate::storage::log_writer::LogOptions;
+
+/// Where and how the server runs.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// Parent of the snapshots' `version-2`.
+    pub data_dir: PathBuf,
+    /// Parent of the logs' `version-2`.
+    pub data_log_dir: PathBuf,
+    /// `datadir.autocreate`.
+    pub data_dir_autocreate: bool,
+    /// Where clients connect.
+    pub listen: SocketAddr,
+    /// Connections that the system keeps waiting for the server.
+    pub backlog: i32,
+    /// `clientPortListenBacklog` as it was set.
+    pub configured_backlog: i32,
+    /// `tickTime` in milliseconds.
+    pub tick_ms: i32,
+    /// Connections from one address; 0 is no limit.
+    pub max_client_connections: usize,
+    /// Connections at all; 0 is no limit.
+    pub max_connections: usize,
+    /// Shortest session timeout granted, in milliseconds.
+    pub min_session_timeout_ms: i32,
+    /// Longest session timeout granted, in milliseconds.
+    pub max_session_timeout_ms: i32,
+    /// Snapshots kept by autopurge.
+    pub snapshots_retained: usize,
+    /// Hours between purges; 0 switches them off.
+    pub purge_interval_hours: u64,
+    /// Transactions between snapshots.
+    pub snap_count: u64,
+    /// Bytes of log between snapshots; 0 is no limit.
+    pub snap_size_limit_bytes: u64,
+    /// How the log is written.
+    pub log: LogOptions,
+    /// What requests may do.
+    pub database: DatabaseOptions,
+    /// `snapshot.trust.empty`.
+    pub trust_empty: bool,
+    /// Four-letter words that are answered.
+    pub four_letter_words: Vec<String>,
+    /// Largest frame from a client in bytes.
+    pub max_frame_bytes: usize,
+    /// Requests in process beyond which connections with requests in process are not read.
+    pub outstanding_limit: usize,
+    /// How long a connection may be without a session.
+    pub sessionless_timeout: Duration,
+    /// `tcpKeepAlive`.
+    pub tcp_keep_alive: bool,
+    /// `user:digest` of the super user.
+    pub super_digest: Option<String>,
+    /// `DigestAuthenticationProvider.enabled`.
+    pub digest_auth: bool,
+    /// How containers and TTL znodes are cleaned up.
+    pub containers: ContainerConfig,
+    /// `admin.enableServer`.
+    pub admin_enabled: bool,
+}
+
+/// How containers and TTL znodes are cleaned up (ContainerManager.java).
+#[derive(Clone, Copy, Debug)]
+pub struct ContainerConfig {
+    /// Time between checks.
+    pub check_interval: Duration,
+    /// Deletions a minute at most.
+    pub max_per_minute: u64,
+    /// A container that never had a child goes after so long, in milliseconds; 0: never.
+    pub max_never_used_ms: i64,
+}
+
+impl ServerConfig {
+    /// Reads everything. The second value is to be logged.
+    ///
+    /// # Errors
+    /// What makes the server exit with code 2.
+    pub fn load(command_line: &CommandLine) -> Result<(Self, Vec<Note>), ConfigError> {
+        let mut values = load::load(command_line)?;
+        let client_port = single_server(&mut values)?;
+        let config = Self::from_values(&values, client_port)?;
+        Ok((config, values.notes().to_vec()))
+    }
+
+    fn from_values(values: &Values, client_port: Option<u16>) -> Result<Self, ConfigError> {
+        let data_dir = PathBuf::from(values.required_text("dataDir")?);
+        let data_log_dir = values
+            .text("dataLogDir")
+            .map_or_else(|| data_dir.clone(), PathBuf::from);
+        let tick_ms: i32 = values.required("tickTime")?;
+        let session_limit = |key: &str, ticks: i32| -> Result<i32, ConfigError> {
+            Ok(match values.required(key)? {
+                -1 => tick_ms.saturating_mul(ticks),
+                limit => limit,
+            })
+        };
+        let min_session_timeout_ms = session_limit("minSessionTimeout", 2)?;
+        let max_session_timeout_ms = session_limit("maxSessionTimeout", 20)?;
+        if min_session_timeout_ms > max_session_timeout_ms {
+            let reason = "minSessionTimeout must not be larger than maxSessionTimeout".to_owned();
+            return Err(values.reject("minSessionTimeout", reason));
+        }
+        let configured_backlog: i32 = values.required("clientPortListenBacklog")?;
+        let kb = |key: &str| -> Result<u64, ConfigError> {
+            Ok(u64::try_from(values.required::<i64>(key)?)
+                .unwrap_or(0)
+                .saturating_mul(1024))
+        };
+        Ok(Self {
+            data_dir,
+            data_log_dir,
+            data_dir_autocreate: values.flag("datadir.autocreate"),
+            listen: listen_address(values, client_port)?,
+            // Java listens with 50 where nothing is set.
+            backlog: if configured_backlog == -1 {
+                50
+            } else {
+                configured_backlog
+            },
+            configured_backlog,
+            tick_ms,
+            max_client_connections: values.required("maxClientCnxns")?,
+            max_connections: values.required("maxCnxns")?,
+            min_session_timeout_ms,
+            max_session_timeout_ms,
+            snapshots_retained: values.required::<i64>("autopurge.snapRetainCount")?.max(3)
+                as usize,
+            purge_interval_hours: u64::try_from(values.required::<i64>("autopurge.purgeInterval")?)
+                .unwrap_or(0),
+            snap_count: values.required::<i64>("snapCount")?.max(2) as u64,
+            snap_size_limit_bytes: kb("snapSizeLimitInKb")?,
+            log: LogOptions {
+                preallocate_bytes: kb("preAllocSize")?,
+                force_sync: values.text("forceSync") != Some("no"),
+                size_limit_bytes: kb("txnLogSizeLimitInKb")?,
+                warn_sync_after: Duration::from_millis(
+                    values.required("fsync.warningthresholdms")?,
+                ),
+            },
+            database: DatabaseOptions {
+                tree: TreeOptions {
+                    digests: values.flag("digest.enabled"),
+                    extended_types: values.flag("extendedTypesEnabled"),
+                },
+                skip_acl: values.text("skipACL") == Some("yes"),
+                enforce_quota: values.flag("enforceQuota"),
+                reconfig_enabled: values.flag("reconfigEnabled"),
+                close_session_txn: values.flag("closeSessionTxn.enabled"),
+            },
+            trust_empty: values.flag("snapshot.trust.empty"),
+            four_letter_words: values.items("4lw.commands.whitelist"),
+            max_frame_bytes: values.required("jute.maxbuffer")?,
+            outstanding_limit: values.required("globalOutstandingLimit")?,
+            sessionless_timeout: Duration::from_millis(
+                values.required("nio.sessionlessCnxnTimeout")?,
+            ),
+            tcp_keep_alive: values.flag("tcpKeepAlive"),
+            super_digest: values
+                .text("DigestAuthenticationProvider.superDigest")
+                .map(str::to_owned),
+            digest_auth: values.flag("DigestAuthenticationProvider.enabled"),
+            containers: ContainerConfig {
+                check_interval: Duration::from_millis(
+                    values
+                        .required::<i64>("znode.container.checkIntervalMs")?
+                        .max(1) as u64,
+                ),
+                max_per_minute: values
+                    .required::<i64>("znode.container.maxPerMinute")?
+                    .max(1) as u64,
+                max_never_used_ms: values.required("znode.container.maxNeverUsedIntervalMs")?,
+            },
+            admin_enabled: values.text("admin.enableServer") != Some("false"),
+        })
+    }
+}
+
+/// One `server.N` line is a standalone server; more are an ensemble. Answers the client port that
+/// the line has.
+fn single_server(values: &mut Values) -> Result<Option<u16>, ConfigError> {
+    let servers: Vec<(String, String)> = values
+        .beginning_with("server.")
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect();
+    match servers.as_slice() {
+        [] => Ok(None),
+        [(key, value)] => {
+            let text = format!("{key} is the only server: running in standalone mode");
+            values.note(true, text);
+            let port = value
+                .split_once(';')
+                .and_then(|(_, client)| client.rsplit(':').next());
+            Ok(port.and_then(|port| port.trim().parse().ok()))
+        }
+        [(key, _), ..] => Err(values.conflict(format!(
+            "{key} and other server.N lines describe an ensemble, which is not available yet; remove them to run a single server"
+        ))),
+    }
+}
+
+fn listen_address(values: &Values, client_port: Option<u16>) -> Result<SocketAddr, ConfigError> {
+    let port = match client_port {
+        Some(port) if !values.is_set("clientPort") => port,
+        _ => values.required("clientPort")?,
+    };
+    let Some(host) = values.text("clientPortAddress") else {
+        // Java listens on all addresses of both kinds where there is IPv6.
+        let any = match std::net::TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)) {
+            Ok(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            Err(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        };
+        return Ok(SocketAddr::new(any, port));
+    };
+    let mut addresses = (host, port).to_socket_addrs().map_err(|e| {
+        values.reject(
+            "clientPortAddress",
+            format!("the host cannot be resolved: {e}"),
+        )
+    })?;
+    addresses
+        .next()
+        .ok_or_else(|| values.reject("clientPortAddress", "the host has no address".to_owned()))
+}
