@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use common::net::frame::{FrameError, FrameReader};
 use tokio::io::Interest;
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -15,6 +14,7 @@ use crate::net::four_letter::{self, Operator};
 use crate::pipeline::clients::{Link, Phase};
 use crate::pipeline::commit::Commit;
 use crate::pipeline::run::Pipeline;
+use crate::pipeline::transport::Transport;
 use crate::state::watches::ConnectionId;
 
 /// Frames handled before other connections get their turn.
@@ -55,9 +55,15 @@ impl From<FrameError> for Ending {
 }
 
 /// Serves one connection to its end.
-pub async fn serve<C: Commit>(server: Rc<Server<C>>, stream: TcpStream, peer: SocketAddr) {
+pub async fn serve<C: Commit>(
+    server: Rc<Server<C>>,
+    transport: Transport,
+    subject: Option<Rc<str>>,
+    peer: SocketAddr,
+) {
     let link = Rc::new(Link {
-        stream,
+        transport,
+        subject,
         wake: Notify::new(),
     });
     let accepted = server.pipeline.borrow_mut().accept(link.clone(), peer);
@@ -76,6 +82,7 @@ pub async fn serve<C: Commit>(server: Rc<Server<C>>, stream: TcpStream, peer: So
     if let Ending::Error(reason) = connection.run().await {
         tracing::warn!("Closing the connection of {peer}: {reason}");
     }
+    link.transport.say_end();
     server.pipeline.borrow_mut().disconnected(id);
 }
 
@@ -90,6 +97,12 @@ impl<C: Commit> Connection<'_, C> {
         let mut frames = FrameReader::new(self.server.max_frame_bytes);
         let session_by = Instant::now() + self.server.sessionless_timeout;
         let mut asked = false;
+        if self.link.transport.is_secure()
+            // What came with the end of the handshake makes no socket readable any more.
+            && let Err(ending) = self.read(&mut frames)
+        {
+            return ending;
+        }
         loop {
             let more = match self.handle(&mut frames, &mut asked) {
                 Ok(more) => more,
@@ -104,7 +117,7 @@ impl<C: Commit> Connection<'_, C> {
                 continue;
             };
             tokio::select! {
-                ready = self.link.stream.ready(interest) => {
+                ready = self.link.transport.ready(interest) => {
                     let Ok(ready) = ready else { return Ending::Eof };
                     if ready.is_writable() {
                         self.send();
@@ -137,7 +150,7 @@ impl<C: Commit> Connection<'_, C> {
 
     /// Reads what the socket has.
     fn read(&self, frames: &mut FrameReader) -> Result<(), Ending> {
-        match frames.try_fill(|buffer| self.link.stream.try_read_buf(buffer)) {
+        match frames.try_fill(|buffer| self.link.transport.try_read_buf(buffer)) {
             Ok(0) => Err(Ending::Eof),
             Ok(_) => Ok(()),
             Err(FrameError::Io(e)) if e.kind() == std::io::ErrorKind::WouldBlock => Ok(()),

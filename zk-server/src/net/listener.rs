@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 
 use crate::net::connection::{self, Server};
 use crate::pipeline::commit::Commit;
+use crate::pipeline::transport::Transport;
 
 /// How long accepting pauses when the process has no file descriptors left.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
@@ -37,7 +38,9 @@ pub async fn accept<C: Commit + 'static>(server: Rc<Server<C>>, listener: TcpLis
                     let socket = socket2::SockRef::from(&stream);
                     let _ = socket.set_tcp_keepalive(&TcpKeepalive::new());
                 }
-                tokio::task::spawn_local(connection::serve(server.clone(), stream, peer));
+                let transport = Transport::plain(stream);
+                let serving = connection::serve(server.clone(), transport, None, peer);
+                tokio::task::spawn_local(serving);
             }
             Err(error) => {
                 tracing::warn!("Error accepting new connection: {error}");

@@ -7,10 +7,10 @@ use std::rc::Rc;
 use bytes::BytesMut;
 use common::zk::data::Id;
 use common::zk::request::Request;
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use crate::metrics::ConnectionStats;
+use crate::pipeline::transport::Transport;
 use crate::state::watches::ConnectionId;
 
 /// A client that does not read is not read from either once this much waits for it, in bytes.
@@ -55,7 +55,9 @@ pub enum Queued {
 #[derive(Debug)]
 pub struct Link {
     /// The socket.
-    pub stream: TcpStream,
+    pub transport: Transport,
+    /// The subject of the certificate by which the client proved itself.
+    pub subject: Option<Rc<str>>,
     /// Wakes the connection's task to look at its client again.
     pub wake: Notify,
 }
@@ -100,14 +102,22 @@ impl Client {
 
     /// Whether it is over: everything is sent.
     pub fn is_finished(&self) -> bool {
-        self.phase == Phase::Closing && self.out.is_empty()
+        self.phase == Phase::Closing && self.out.is_empty() && !self.blocked
+    }
+
+    /// Gives up what was not sent yet; the connection ends.
+    pub fn abandon(&mut self) {
+        self.phase = Phase::Closing;
+        self.out.clear();
+        self.blocked = false;
+        self.link.transport.abandon();
     }
 
     /// Sends what the socket takes. An error is the end of the connection.
     pub fn send(&mut self) -> std::io::Result<()> {
         self.blocked = false;
         while !self.out.is_empty() {
-            match self.link.stream.try_write(&self.out) {
+            match self.link.transport.try_write(&self.out) {
                 Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),
                 Ok(count) => bytes::Buf::advance(&mut self.out, count),
                 Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {
@@ -116,6 +126,9 @@ impl Client {
                 }
                 Err(e) => return Err(e),
             }
+        }
+        if !self.link.transport.try_flush()? {
+            self.blocked = true;
         }
         if self.out.capacity() > KEPT_BUFFER_BYTES {
             self.out = BytesMut::new();

@@ -10,3 +10,4 @@ pub mod reply;
 pub mod run;
 pub mod snapshots;
 pub mod standalone;
+pub mod transport;

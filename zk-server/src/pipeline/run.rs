@@ -146,9 +146,8 @@ impl<C: Commit> Pipeline<C> {
     pub(super) fn cut(&mut self, id: ConnectionId) {
         self.db.watches.remove_connection(id);
         if let Some(client) = self.clients.to_send(id) {
-            client.phase = Phase::Closing;
             client.queue.clear();
-            client.out.clear();
+            client.abandon();
         }
     }
 
@@ -459,8 +458,7 @@ impl<C: Commit> Pipeline<C> {
             self.stats.replied(bytes);
             if client.out.len() > UNSENT_LIMIT_BYTES {
                 tracing::warn!("{} does not read its events and is cut off", client.peer);
-                client.phase = Phase::Closing;
-                client.out.clear();
+                client.abandon();
             }
         }
         self.events = events;
@@ -473,8 +471,7 @@ impl<C: Commit> Pipeline<C> {
                 continue;
             };
             if client.send().is_err() {
-                client.phase = Phase::Closing;
-                client.out.clear();
+                client.abandon();
             }
             if client.blocked || client.phase == Phase::Closing {
                 client.link.wake.notify_one();
