@@ -219,14 +219,11 @@ fn on_event(
     let pipeline = &mut *pipeline;
     match event {
         FromThreads::Log(written) => {
-            pipeline.stats.batches += 1;
-            pipeline.stats.slow_syncs += u64::from(written.slow);
+            pipeline.stats.disk.slow_syncs += u64::from(written.slow);
             pipeline.commit.written(written).map_err(ServerError::Log)
         }
         FromThreads::Snapshot(event) => {
-            if snapshots.on_event(event, &mut pipeline.db) {
-                pipeline.stats.snapshots += 1;
-            }
+            snapshots.on_event(event, &mut pipeline.db);
             Ok(())
         }
     }

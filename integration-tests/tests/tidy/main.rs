@@ -74,7 +74,8 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
         &["config", "net", "pipeline", "storage", "state", "auth"],
     ),
     ("zk-server/src/auth", &["auth"]),
-    ("zk-server/src/state", &["state", "auth"]),
+    ("zk-server/src/metrics", &["metrics"]),
+    ("zk-server/src/state", &["state", "auth", "metrics"]),
     ("zk-server/src/storage", &["storage", "state"]),
     (
         "zk-server/src/pipeline",

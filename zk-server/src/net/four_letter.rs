@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use common::logging::civil_from_days;
 
-use crate::metrics::ConnectionStats;
+use crate::metrics::connection::ConnectionStats;
+use crate::metrics::table::{self, Number};
+use crate::net::monitor;
 use crate::pipeline::clients::Client;
 use crate::pipeline::commit::Commit;
 use crate::pipeline::run::Pipeline;
@@ -116,6 +118,7 @@ impl Operator {
             }
             "srst" => {
                 pipeline.stats.reset();
+                pipeline.db.stats.reset();
                 text.push_str("Server stats reset.\n");
             }
             "gtmk" => {
@@ -179,6 +182,7 @@ fn date_text(epoch_ms: i64) -> String {
 
 fn put_server<C: Commit>(text: &mut String, pipeline: &Pipeline<C>, clients: bool) {
     let stats = &pipeline.stats;
+    let latency = stats.latency();
     let _ = writeln!(text, "Zookeeper version: {VERSION}");
     if clients {
         text.push_str("Clients:\n");
@@ -190,9 +194,9 @@ fn put_server<C: Commit>(text: &mut String, pipeline: &Pipeline<C>, clients: boo
     let _ = writeln!(
         text,
         "Latency min/avg/max: {}/{}/{}\nReceived: {}\nSent: {}\nConnections: {}\nOutstanding: {}\nZxid: 0x{:x}\nMode: standalone\nNode count: {}",
-        stats.latency.min(),
-        java_double(stats.latency.mean()),
-        stats.latency.max(),
+        latency.min(),
+        java_double(latency.mean()),
+        latency.max(),
         stats.packets_received,
         stats.packets_sent,
         pipeline.clients.len(),
@@ -346,64 +350,17 @@ fn put_environment(text: &mut String) {
 }
 
 fn put_monitor<C: Commit>(text: &mut String, pipeline: &Pipeline<C>) {
-    let (stats, db) = (&pipeline.stats, &pipeline.db);
-    let reply = stats
-        .reply_bytes
-        .map(|(last, min, max)| [last, min, max].map(|n| n as i64));
-    let [last, min, max] = reply.unwrap_or([-1, -1, -1]);
-    let (open_files, max_files) = file_descriptors();
-    let numbers: [(&str, i64); 28] = [
-        ("min_latency", stats.latency.min() as i64),
-        ("max_latency", stats.latency.max() as i64),
-        ("packets_received", stats.packets_received as i64),
-        ("packets_sent", stats.packets_sent as i64),
-        ("num_alive_connections", pipeline.clients.len() as i64),
-        ("outstanding_requests", pipeline.commit.outstanding() as i64),
-        ("uptime", pipeline.clock.mono_ms()),
-        ("znode_count", db.tree.node_count() as i64),
-        ("watch_count", db.watches.len() as i64),
-        ("ephemerals_count", db.tree.ephemeral_count() as i64),
-        ("approximate_data_size", db.tree.data_bytes()),
-        ("global_sessions", db.sessions.committed().len() as i64),
-        ("local_sessions", 0),
-        ("open_file_descriptor_count", open_files),
-        ("max_file_descriptor_count", max_files),
-        ("last_client_response_size", last),
-        ("min_client_response_size", min),
-        ("max_client_response_size", max),
-        ("outstanding_tls_handshake", 0),
-        ("auth_failed_count", stats.auth_failures as i64),
-        ("non_mtls_remote_conn_count", 0),
-        ("non_mtls_local_conn_count", 0),
-        ("connection_rejected", stats.connections_rejected as i64),
-        ("connection_drop_count", stats.connections_dropped as i64),
-        ("stale_sessions_expired", stats.sessions_expired as i64),
-        ("fsync_threshold_exceed_count", stats.slow_syncs as i64),
-        ("snap_count", stats.snapshots as i64),
-        ("commit_count", stats.transactions as i64),
-    ];
     let _ = writeln!(text, "zk_version\t{VERSION}\nzk_server_state\tstandalone");
-    let _ = writeln!(
-        text,
-        "zk_avg_latency\t{}",
-        java_double(stats.latency.mean())
-    );
-    text.push_str("zk_connection_drop_probability\t0.0\n");
-    for (name, number) in numbers {
-        let _ = writeln!(text, "zk_{name}\t{number}");
+    let mut put = |name: &str, number: Number| {
+        let _ = match number {
+            Number::Whole(number) => writeln!(text, "zk_{name}\t{number}"),
+            Number::Double(number) => writeln!(text, "zk_{name}\t{}", java_double(number)),
+        };
+    };
+    for (name, number) in monitor::gauges(pipeline) {
+        put(name, number);
     }
-}
-
-/// Open file descriptors, and how many there may be.
-fn file_descriptors() -> (i64, i64) {
-    let open = std::fs::read_dir("/proc/self/fd").map_or(-1, |entries| entries.count() as i64);
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    (
-        open,
-        limit
-            .and_then(|limit| i64::try_from(limit).ok())
-            .unwrap_or(-1),
-    )
+    table::each(monitor::stats(pipeline), put);
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ impl<C: Commit> Pipeline<C> {
             }
             Err(reason) => {
                 tracing::warn!("{reason}");
-                self.stats.auth_failures += 1;
+                self.stats.connections.auth_failures += 1;
                 Err(ErrorCode::AuthFailed)
             }
         };

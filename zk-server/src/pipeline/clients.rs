@@ -9,7 +9,7 @@ use common::zk::data::Id;
 use common::zk::request::Request;
 use tokio::sync::Notify;
 
-use crate::metrics::ConnectionStats;
+use crate::metrics::connection::ConnectionStats;
 use crate::pipeline::transport::Transport;
 use crate::state::watches::ConnectionId;
 

@@ -131,7 +131,7 @@ impl<C: Commit> Pipeline<C> {
         for session in self.db.sessions.expired(now) {
             let timeout_ms = self.db.sessions.get(session).map_or(0, |s| s.timeout_ms);
             tracing::info!("Expiring session 0x{session:x}, timeout of {timeout_ms}ms exceeded");
-            self.stats.sessions_expired += 1;
+            self.stats.connections.sessions_expired += 1;
             let body = WriteBody::Client(Request::CloseSession);
             let ids = Rc::from([]);
             let ticket = Ticket {

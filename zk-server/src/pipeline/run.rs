@@ -16,7 +16,7 @@ use common::zk::request::{Request, RequestHeader, XID_PING};
 use tokio::sync::Notify;
 
 use crate::auth::options::AuthOptions;
-use crate::metrics::ServerStats;
+use crate::metrics::server::ServerStats;
 use crate::pipeline::clients::{Clients, Link, Phase, Queued, UNSENT_LIMIT_BYTES};
 use crate::pipeline::clock::Clock;
 use crate::pipeline::commit::{Commit, Committed, Ticket};
@@ -100,7 +100,7 @@ impl<C: Commit> Pipeline<C> {
             None
         };
         if let Some(refusal) = refusal {
-            self.stats.connections_rejected += 1;
+            self.stats.connections.rejected += 1;
             return Err(refusal);
         }
         Ok(self.clients.add(link, peer, self.clock.wall_ms()))
@@ -112,7 +112,7 @@ impl<C: Commit> Pipeline<C> {
             return;
         };
         self.db.watches.remove_connection(id);
-        self.stats.connections_dropped += 1;
+        self.stats.connections.dropped += 1;
         let session = client.session;
         if self
             .db
@@ -316,7 +316,11 @@ impl<C: Commit> Pipeline<C> {
         let latency_ms = now.saturating_sub(received_ms).max(0).unsigned_abs();
         let zxid = self.db.applied_zxid;
         self.stats.replied(bytes);
-        self.stats.latency.observe(latency_ms);
+        if op.is_write() {
+            self.stats.update_latency.observe(latency_ms);
+        } else {
+            self.stats.read_latency.observe(latency_ms);
+        }
         if let Some(client) = self.clients.get_mut(id) {
             client.stats.sent += 1;
             client
@@ -391,7 +395,6 @@ impl<C: Commit> Pipeline<C> {
         let session_connection = self.db.sessions.get(session).and_then(|s| s.connection);
         let now = self.clock.mono_ms();
         let outcome = apply(&mut self.db, &entry, now, &mut self.events);
-        self.stats.transactions += 1;
         self.route_events();
         match ticket.op {
             OpCode::CreateSession => self.session_created(&ticket),
@@ -455,7 +458,7 @@ impl<C: Commit> Pipeline<C> {
             }
             let bytes = reply::put_event(event.kind, &event.path, &mut client.out);
             client.stats.sent += 1;
-            self.stats.replied(bytes);
+            self.stats.notified(bytes);
             if client.out.len() > UNSENT_LIMIT_BYTES {
                 tracing::warn!("{} does not read its events and is cut off", client.peer);
                 client.abandon();

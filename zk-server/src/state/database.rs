@@ -5,6 +5,7 @@ use std::rc::Rc;
 use common::zk::response::EventType;
 
 use crate::auth::schemes::Schemes;
+use crate::metrics::state::StateStats;
 use crate::state::acl_cache::SharedAcl;
 use crate::state::pending::Pending;
 use crate::state::sessions::Sessions;
@@ -72,6 +73,8 @@ pub struct Database {
     pub schemes: Schemes,
     /// Transactions applied by this process.
     pub applied_count: u64,
+    /// Counters.
+    pub stats: StateStats,
 }
 
 impl Database {
@@ -87,6 +90,7 @@ impl Database {
             options,
             schemes: Schemes::default(),
             applied_count: 0,
+            stats: StateStats::default(),
         }
     }
 
