@@ -5,5 +5,6 @@ pub mod logging;
 pub mod metrics;
 pub mod net;
 pub mod properties;
+pub mod sasl;
 pub mod shutdown;
 pub mod zk;
