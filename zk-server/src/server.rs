@@ -150,6 +150,8 @@ fn open(
         tick_ms: i64::from(config.tick_ms),
         first_session_id: sessions::first_id(SERVER_ID, clock.wall_ms()),
         now_ms: clock.mono_ms(),
+        compression: config.snapshots.compression,
+        read_only: false,
     };
     let Recovered {
         mut database,
@@ -164,18 +166,12 @@ fn open(
     })?;
     let seed = clock.wall_ms().unsigned_abs();
     let snapshot_tell = tell.clone();
-    let mut snapshots = Snapshots::new(
-        directories.clone(),
-        config.snap_count,
-        config.snap_size_limit_bytes,
-        seed,
-        move || {
-            let tell = snapshot_tell.clone();
-            Box::new(move |event| {
-                let _ = tell.send(FromThreads::Snapshot(event));
-            })
-        },
-    );
+    let mut snapshots = Snapshots::new(directories.clone(), config.snapshots, seed, move || {
+        let tell = snapshot_tell.clone();
+        Box::new(move |event| {
+            let _ = tell.send(FromThreads::Snapshot(event));
+        })
+    });
     if replayed > 0 || torn {
         // As the real server does it: the next start need not read these logs again.
         snapshots.start(&mut database)?;

@@ -11,10 +11,12 @@ use zk_server::state::checkpoint::Checkpoint;
 use zk_server::state::database::{Database, DatabaseOptions};
 use zk_server::state::sessions::password;
 use zk_server::state::tree::{Tree, TreeOptions};
+use zk_server::storage::compression::Compression;
 use zk_server::storage::files::Directories;
 use zk_server::storage::log_file::{HEADER, LogFile, put_entry};
-use zk_server::storage::recovery::{RecoveryOptions, recover, write_whole};
-use zk_server::storage::snapshot;
+use zk_server::storage::recovery::{RecoveryOptions, recover};
+use zk_server::storage::snapshot_reader;
+use zk_server::storage::snapshot_writer::write_whole;
 
 const DATABASE: DatabaseOptions = DatabaseOptions {
     tree: TreeOptions {
@@ -72,6 +74,8 @@ fn recover_from(files: &[&str]) -> (tempfile::TempDir, Directories, Database) {
         tick_ms: 2000,
         first_session_id: 1,
         now_ms: 0,
+        compression: Compression::Plain,
+        read_only: false,
     };
     let database = recover(&directories, &options).unwrap().database;
     (home, directories, database)
@@ -97,7 +101,7 @@ fn a_log_is_read_and_written_byte_for_byte() {
 fn replaying_the_log_gives_what_apache_had() {
     let (snapshot_path, zxid) = last_snapshot();
     let (_home, _, replayed) = recover_from(&["snapshot.0", "log.1"]);
-    let expected = snapshot::read(&snapshot_path, DATABASE.tree).unwrap();
+    let expected = snapshot_reader::load(&snapshot_path, DATABASE.tree).unwrap();
     assert_eq!(replayed.applied_zxid, zxid);
     assert_eq!(nodes(&replayed.tree), nodes(&expected.tree));
     assert_eq!(expected.digest, Some((zxid, replayed.tree.digest())));
@@ -110,8 +114,15 @@ fn replaying_the_log_gives_what_apache_had() {
 fn a_first_snapshot_is_byte_for_byte_apaches() {
     let home = tempfile::tempdir().unwrap();
     let directories = Directories::open(home.path(), home.path(), true).unwrap();
-    write_whole(&directories, &Tree::new(DATABASE.tree), &[], 0).unwrap();
-    let ours = fs::read(directories.snapshot(0)).unwrap();
+    write_whole(
+        &directories,
+        &Tree::new(DATABASE.tree),
+        &[],
+        0,
+        Compression::Plain,
+    )
+    .unwrap();
+    let ours = fs::read(directories.snapshot(0, Compression::Plain)).unwrap();
     assert_eq!(ours, fs::read(golden().join("snapshot.0")).unwrap());
 }
 
@@ -121,12 +132,26 @@ fn our_snapshot_of_apaches_tree_has_the_same_contents() {
     let name = snapshot_path.file_name().unwrap().to_str().unwrap();
     let (_home, directories, database) = recover_from(&[name]);
     let sessions = database.sessions.committed();
-    write_whole(&directories, &database.tree, &sessions, zxid).unwrap();
-    let again = snapshot::read(&directories.snapshot(zxid), DATABASE.tree).unwrap();
+    write_whole(
+        &directories,
+        &database.tree,
+        &sessions,
+        zxid,
+        Compression::Plain,
+    )
+    .unwrap();
+    let again = snapshot_reader::load(
+        &directories.snapshot(zxid, Compression::Plain),
+        DATABASE.tree,
+    )
+    .unwrap();
     assert_eq!(nodes(&again.tree), nodes(&database.tree));
     // The order of znodes is free; their number and size is not.
     let length = |path: PathBuf| fs::metadata(path).unwrap().len();
-    assert_eq!(length(directories.snapshot(zxid)), length(snapshot_path));
+    assert_eq!(
+        length(directories.snapshot(zxid, Compression::Plain)),
+        length(snapshot_path)
+    );
 }
 
 #[test]

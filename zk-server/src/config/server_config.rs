@@ -8,8 +8,10 @@ use common::config::ConfigError;
 
 use crate::config::load::{self, CommandLine};
 use crate::config::values::{Note, Values};
+use crate::pipeline::snapshots::SnapshotOptions;
 use crate::state::database::DatabaseOptions;
 use crate::state::tree::TreeOptions;
+use crate::storage::compression::Compression;
 use crate::storage::log_writer::LogOptions;
 
 /// Where and how the server runs.
@@ -41,10 +43,8 @@ pub struct ServerConfig {
     pub snapshots_retained: usize,
     /// Hours between purges; 0 switches them off.
     pub purge_interval_hours: u64,
-    /// Transactions between snapshots.
-    pub snap_count: u64,
-    /// Bytes of log between snapshots; 0 is no limit.
-    pub snap_size_limit_bytes: u64,
+    /// When snapshots are written, and how.
+    pub snapshots: SnapshotOptions,
     /// How the log is written.
     pub log: LogOptions,
     /// What requests may do.
@@ -139,8 +139,13 @@ impl ServerConfig {
                 as usize,
             purge_interval_hours: u64::try_from(values.required::<i64>("autopurge.purgeInterval")?)
                 .unwrap_or(0),
-            snap_count: values.required::<i64>("snapCount")?.max(2) as u64,
-            snap_size_limit_bytes: kb("snapSizeLimitInKb")?,
+            snapshots: SnapshotOptions {
+                count: values.required::<i64>("snapCount")?.max(2) as u64,
+                size_limit_bytes: kb("snapSizeLimitInKb")?,
+                compression: Compression::of_name(
+                    values.text("snapshot.compression.method").unwrap_or(""),
+                ),
+            },
             log: LogOptions {
                 preallocate_bytes: kb("preAllocSize")?,
                 force_sync: values.text("forceSync") != Some("no"),

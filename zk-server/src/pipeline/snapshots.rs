@@ -6,9 +6,11 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use bytes::BytesMut;
 
 use crate::state::database::Database;
+use crate::storage::compression::Compression;
 use crate::storage::error::StorageError;
 use crate::storage::files::Directories;
-use crate::storage::snapshot::{self, SnapshotWriter};
+use crate::storage::snapshot;
+use crate::storage::snapshot_writer::SnapshotWriter;
 
 /// How much of the tree is put into one part, in bytes: about what the loop does in a
 /// millisecond.
@@ -16,6 +18,17 @@ const PART_BYTES: usize = 128 << 10;
 
 /// Parts on their way to the thread at once.
 const PARTS_AHEAD: usize = 2;
+
+/// When snapshots are written, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct SnapshotOptions {
+    /// `snapCount`: transactions between two.
+    pub count: u64,
+    /// `snapSizeLimitInKb` in bytes of log between two; 0 is no limit.
+    pub size_limit_bytes: u64,
+    /// `snapshot.compression.method`.
+    pub compression: Compression,
+}
 
 /// What the thread tells.
 #[derive(Debug)]
@@ -44,8 +57,7 @@ struct InProgress {
 pub struct Snapshots {
     directories: Directories,
     tell: std::rc::Rc<dyn Fn() -> Teller>,
-    snap_count: u64,
-    size_limit_bytes: u64,
+    options: SnapshotOptions,
     next_count: u64,
     next_bytes: u64,
     count: u64,
@@ -66,20 +78,18 @@ impl std::fmt::Debug for Snapshots {
 }
 
 impl Snapshots {
-    /// A snapshot is due after about `snap_count` transactions or `size_limit_bytes` of log
-    /// (0: no limit): between half and all of it, so that servers do not all write at once.
+    /// A snapshot is due between half and all of what the options say, so that servers do not
+    /// all write at once.
     pub fn new(
         directories: Directories,
-        snap_count: u64,
-        size_limit_bytes: u64,
+        options: SnapshotOptions,
         seed: u64,
         tell: impl Fn() -> Teller + 'static,
     ) -> Self {
         let mut snapshots = Self {
             directories,
+            options,
             tell: std::rc::Rc::new(tell),
-            snap_count,
-            size_limit_bytes,
             next_count: 0,
             next_bytes: 0,
             count: 0,
@@ -101,8 +111,8 @@ impl Snapshots {
             self.random ^= self.random << 17;
             limit / 2 + self.random % (limit / 2).max(1)
         };
-        self.next_count = half_to_whole(self.snap_count);
-        self.next_bytes = half_to_whole(self.size_limit_bytes);
+        self.next_count = half_to_whole(self.options.count);
+        self.next_bytes = half_to_whole(self.options.size_limit_bytes);
     }
 
     /// Counts transactions and their bytes in the log; true if a snapshot is due now.
@@ -110,7 +120,7 @@ impl Snapshots {
         self.count += transactions;
         self.bytes += bytes;
         let due = self.count > self.next_count
-            || self.size_limit_bytes > 0 && self.bytes > self.next_bytes;
+            || self.options.size_limit_bytes > 0 && self.bytes > self.next_bytes;
         if due {
             self.set_next();
         }
@@ -129,9 +139,9 @@ impl Snapshots {
             return Ok(());
         }
         let zxid = db.applied_zxid;
-        let path = self.directories.snapshot(zxid);
+        let path = self.directories.snapshot(zxid, self.options.compression);
         tracing::info!("Snapshotting: 0x{zxid:x} to {}", path.display());
-        let writer = SnapshotWriter::create(&self.directories, zxid)?;
+        let writer = SnapshotWriter::create(&self.directories, zxid, self.options.compression)?;
         let (parts, inbox) = channel();
         let tell = (self.tell)();
         std::thread::Builder::new()

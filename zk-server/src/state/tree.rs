@@ -346,17 +346,23 @@ impl Tree {
         self.ephemerals.remove(&session).unwrap_or_default()
     }
 
-    /// Puts a znode from a snapshot in; parents come before their children.
-    pub fn restore(&mut self, path: &str, node: Znode) -> Result<(), TreeError> {
-        self.acls.add_user(node.acl);
-        let owner = node.stat.ephemeral_owner;
+    /// Puts a znode from a snapshot in; parents come before their children. The data is copied.
+    pub fn restore(
+        &mut self,
+        path: &str,
+        data: Option<&[u8]>,
+        acl: i64,
+        stat: StatPersisted,
+    ) -> Result<(), TreeError> {
+        self.acls.add_user(acl);
         if !path.is_empty() {
             let (parent_key, name) = split(path).ok_or(TreeError::NoNode)?;
             let parent = self.nodes.get_mut(parent_key).ok_or(TreeError::NoNode)?;
             parent.add_child(name);
-            self.note_owner(path, owner);
+            self.note_owner(path, stat.ephemeral_owner);
         }
-        self.put(path, node);
+        let data = data.map(Bytes::copy_from_slice);
+        self.put(path, Znode::new(data, acl, stat));
         Ok(())
     }
 

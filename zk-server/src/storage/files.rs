@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
+use crate::storage::compression::Compression;
 use crate::storage::error::StorageError;
 
 /// The subdirectory of dataDir and dataLogDir that holds this version of the format.
@@ -99,8 +100,10 @@ impl Directories {
     }
 
     /// Path of the snapshot that ends with `zxid`.
-    pub fn snapshot(&self, zxid: i64) -> PathBuf {
-        self.snapshots.join(format!("{SNAPSHOT_PREFIX}.{zxid:x}"))
+    pub fn snapshot(&self, zxid: i64, compression: Compression) -> PathBuf {
+        let extension = compression.extension();
+        self.snapshots
+            .join(format!("{SNAPSHOT_PREFIX}.{zxid:x}{extension}"))
     }
 
     /// Path under which a snapshot is written until it is complete; no ZooKeeper takes it for one.

@@ -8,7 +8,6 @@
 //! All numbers are big-endian. A length of 0, or the end of the file, ends the log.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -32,6 +31,9 @@ pub const MAX_BATCH_ENTRIES: i64 = 1000;
 
 /// How far behind damage valid entries are looked for, in bytes.
 const LOOK_BYTES: usize = 256 << 10;
+
+/// How much is read at once, in bytes.
+const BLOCK_BYTES: usize = 256 << 10;
 
 /// What a system writes out at once, in bytes.
 const PAGE_BYTES: usize = 4096;
@@ -64,13 +66,15 @@ pub enum End {
     Empty,
 }
 
-/// Reads the entries of one log in order.
+/// Reads the entries of one log in order. What entries hold are slices of the blocks read.
 #[derive(Debug)]
 pub struct LogFile {
     path: PathBuf,
-    file: BufReader<File>,
+    file: File,
     length: u64,
+    /// Where `block` begins in the file.
     offset: u64,
+    block: Bytes,
     last_zxid: i64,
     end: Option<End>,
 }
@@ -83,19 +87,20 @@ impl LogFile {
         let length = file.metadata().map_err(io)?.len();
         let mut log = Self {
             path: path.to_owned(),
-            file: BufReader::with_capacity(1 << 16, file),
+            file,
             length,
-            offset: HEADER.len() as u64,
+            offset: 0,
+            block: Bytes::new(),
             last_zxid: 0,
             end: None,
         };
-        let mut header = [0; HEADER.len()];
-        if length < header.len() as u64 {
+        if !log.fill(HEADER.len())? {
             log.end = Some(End::Empty);
             return Ok(log);
         }
-        log.fill(&mut header)?;
-        if header == [0; HEADER.len()] {
+        let header = log.block.split_to(HEADER.len());
+        log.offset = HEADER.len() as u64;
+        if *header == [0; HEADER.len()] {
             log.end = Some(End::Empty);
         } else if header[..4] != HEADER[..4] {
             return Err(StorageError::corrupt(path, 0, "this is no transaction log"));
@@ -130,17 +135,20 @@ impl LogFile {
         let Some(length) = usize::try_from(length).ok().filter(|n| (*n as u64) < left) else {
             return self.damaged(start, "an entry has an impossible length");
         };
-        let mut body = vec![0; length + 1];
-        self.fill(&mut body)?;
-        let end_mark = body.pop();
-        self.offset = start + (PREFIX_BYTES + length + 1) as u64;
-        if end_mark != Some(END_MARK) {
+        let whole = PREFIX_BYTES + length + 1;
+        if !self.fill(whole)? {
+            return self.damaged(start, "the file ends within an entry");
+        }
+        let entry = self.block.split_to(whole);
+        self.offset = start + whole as u64;
+        if entry[whole - 1] != END_MARK {
             return self.damaged(start, "an entry has no end mark");
         }
-        if u64::from(simd_adler32::adler32(&body.as_slice())) != checksum {
+        let body = entry.slice(PREFIX_BYTES..whole - 1);
+        if u64::from(simd_adler32::adler32(&&body[..])) != checksum {
             return self.damaged(start, "the checksum of an entry is wrong");
         }
-        let mut reader = Reader::new(Bytes::from(body));
+        let mut reader = Reader::new(body);
         let entry: TxnEntry = reader
             .read()
             .map_err(|e| StorageError::record(&self.path, start, e))?;
@@ -148,21 +156,36 @@ impl LogFile {
         Ok(Some(entry))
     }
 
-    fn fill(&mut self, buffer: &mut [u8]) -> Result<(), StorageError> {
-        self.file
-            .read_exact(buffer)
-            .map_err(|e| StorageError::io("read", &self.path, e))
+    /// Makes sure that `count` bytes are in the block; false if the file ends before.
+    fn fill(&mut self, count: usize) -> Result<bool, StorageError> {
+        if self.block.len() >= count {
+            return Ok(true);
+        }
+        let mut next = Vec::with_capacity(count.max(BLOCK_BYTES));
+        next.extend_from_slice(&self.block);
+        let mut filled = next.len();
+        next.resize(next.capacity(), 0);
+        while filled < count {
+            let at = self.offset + filled as u64;
+            match self.file.read_at(&mut next[filled..], at) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(StorageError::io("read", &self.path, e)),
+            }
+        }
+        next.truncate(filled);
+        self.block = Bytes::from(next);
+        Ok(filled >= count)
     }
 
     /// Checksum and length of the entry that comes; `None` at the end.
     fn prefix(&mut self) -> Result<Option<(u64, i32)>, StorageError> {
         let left = self.length.saturating_sub(self.offset);
-        if left < PREFIX_BYTES as u64 {
+        if left < PREFIX_BYTES as u64 || !self.fill(PREFIX_BYTES)? {
             return Ok(None);
         }
-        let mut prefix = [0; PREFIX_BYTES];
-        self.fill(&mut prefix)?;
-        let (checksum, length) = prefix.split_at(8);
+        let (checksum, length) = self.block[..PREFIX_BYTES].split_at(8);
         let checksum = u64::from_be_bytes(checksum.try_into().unwrap_or_default());
         let length = i32::from_be_bytes(length.try_into().unwrap_or_default());
         if length != 0 {
@@ -205,7 +228,7 @@ impl LogFile {
         let mut from = start;
         while from < end {
             let wanted = PAGE_BYTES - (from % PAGE_BYTES as u64) as usize;
-            let read = self.file.get_ref().read_at(&mut page[..wanted], from);
+            let read = self.file.read_at(&mut page[..wanted], from);
             let count = read.map_err(|e| StorageError::io("read", &self.path, e))?;
             if count == 0 || page[..count] == [0; PAGE_BYTES][..count] {
                 return Ok(true);
@@ -223,13 +246,13 @@ impl LogFile {
         let mut at = start + 1;
         loop {
             // What was never written is a hole that need not be read.
-            match rustix::fs::seek(self.file.get_ref(), rustix::fs::SeekFrom::Data(at)) {
+            match rustix::fs::seek(&self.file, rustix::fs::SeekFrom::Data(at)) {
                 Ok(data) => at = data,
                 Err(rustix::io::Errno::NXIO) => return Ok(false),
                 // Without support for holes all of it is read.
                 Err(_) => {}
             }
-            let filled = self.file.get_ref().read_at(&mut rest, at).map_err(io)?;
+            let filled = self.file.read_at(&mut rest, at).map_err(io)?;
             if filled == 0 {
                 return Ok(false);
             }

@@ -199,17 +199,47 @@ impl Log {
 
     /// Grows the file ahead of what is written, so that a sync need not record its size.
     fn preallocate(&self, current: &mut Current, coming: u64) -> Result<(), StorageError> {
-        let step = self.options.preallocate_bytes;
-        let end = current.position + coming;
-        if step == 0 || end + PADDING_MARGIN_BYTES < current.size {
+        let size = padded(
+            current.position + coming,
+            current.size,
+            self.options.preallocate_bytes,
+        );
+        if size == current.size {
             return Ok(());
         }
-        let size = (end + PADDING_MARGIN_BYTES).div_ceil(step) * step;
         current
             .file
             .set_len(size)
             .map_err(|e| StorageError::io("extend", &current.path, e))?;
         current.size = size;
         Ok(())
+    }
+}
+
+/// The size that a file of `size` bytes gets before it is written up to `end`: where less than
+/// 4 KiB would be left it grows by `step` bytes, as often as is needed.
+fn padded(end: u64, size: u64, step: u64) -> u64 {
+    if step == 0 || end + PADDING_MARGIN_BYTES < size {
+        return size;
+    }
+    let missing = end + PADDING_MARGIN_BYTES - size;
+    size + (missing / step + 1) * step
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_grow_as_zookeepers_do() {
+        let step = 64 << 20;
+        // What every new log of ZooKeeper has.
+        assert_eq!(padded(100, 16, step), 67_108_880);
+        assert_eq!(padded(6000, 67_108_880, step), 67_108_880);
+        let end = 67_108_880 - 4096;
+        assert_eq!(padded(end, 67_108_880, step), 134_217_744);
+        assert_eq!(padded(100, 16, 0), 16);
+        // A batch may be larger than a step.
+        assert!(padded(10_000, 16, 1024) >= 10_000);
     }
 }

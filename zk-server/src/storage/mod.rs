@@ -1,5 +1,6 @@
 //! What is on disk: the log of transactions and the snapshots.
 
+pub mod compression;
 pub mod error;
 pub mod files;
 pub mod log_file;
@@ -7,3 +8,5 @@ pub mod log_writer;
 pub mod purge;
 pub mod recovery;
 pub mod snapshot;
+pub mod snapshot_reader;
+pub mod snapshot_writer;

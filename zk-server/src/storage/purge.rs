@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::storage::error::StorageError;
 use crate::storage::files::Directories;
-use crate::storage::snapshot;
+use crate::storage::snapshot_reader;
 
 /// Keeps the newest `retain` complete snapshots and every log that is needed to go on from the
 /// oldest of them; returns how many files went.
@@ -13,7 +13,7 @@ pub fn purge(directories: &Directories, retain: usize) -> Result<usize, StorageE
     let complete: Vec<i64> = snapshots
         .iter()
         .rev()
-        .filter(|file| snapshot::looks_complete(&file.path))
+        .filter(|file| snapshot_reader::looks_complete(&file.path))
         .map(|file| file.zxid)
         .take(retain)
         .collect();

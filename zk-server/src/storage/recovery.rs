@@ -4,7 +4,6 @@ use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use bytes::BytesMut;
 use common::zk::txn::TxnEntry;
 
 use crate::state::apply::apply;
@@ -12,10 +11,12 @@ use crate::state::database::{Database, DatabaseOptions};
 use crate::state::digest;
 use crate::state::sessions::Sessions;
 use crate::state::tree::Tree;
+use crate::storage::compression::Compression;
 use crate::storage::error::StorageError;
 use crate::storage::files::{Directories, ZxidFile};
 use crate::storage::log_file::{End, LogFile};
-use crate::storage::snapshot::{self, Snapshot, SnapshotWriter};
+use crate::storage::snapshot_reader::{self, Snapshot};
+use crate::storage::snapshot_writer::write_whole;
 
 /// How many snapshots are tried, the newest first (FileSnap.deserialize).
 const SNAPSHOTS_TRIED: usize = 100;
@@ -33,6 +34,10 @@ pub struct RecoveryOptions {
     pub first_session_id: i64,
     /// Monotonic clock: every session has its full timeout from now on.
     pub now_ms: i64,
+    /// How snapshots are written.
+    pub compression: Compression,
+    /// Nothing on disk is changed: no torn end is cut off and no snapshot written.
+    pub read_only: bool,
 }
 
 /// What recovery found.
@@ -46,6 +51,21 @@ pub struct Recovered {
     pub snapshot_zxid: i64,
     /// Whether the last log ends within an entry.
     pub torn: bool,
+    /// Ephemeral znodes of sessions that are not there, which were deleted.
+    pub orphans: usize,
+    /// The first transaction after which the tree has not the digest that was logged with it.
+    pub mismatch: Option<Mismatch>,
+}
+
+/// A digest that does not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    /// After which transaction.
+    pub zxid: i64,
+    /// What was logged.
+    pub expected: u64,
+    /// What the tree has.
+    pub found: u64,
 }
 
 /// Reads the newest good snapshot and applies the logs after it. An empty directory gets its
@@ -54,28 +74,14 @@ pub fn recover(
     directories: &Directories,
     options: &RecoveryOptions,
 ) -> Result<Recovered, StorageError> {
-    directories.remove_unfinished()?;
+    if !options.read_only {
+        directories.remove_unfinished()?;
+    }
     let started = Instant::now();
     let sessions = Sessions::new(options.tick_ms, options.first_session_id);
     let (snapshot, snapshot_zxid) = match newest_snapshot(directories, options)? {
         Some(found) => found,
-        None => {
-            if has_entries(directories)? && !options.trust_empty {
-                return Err(StorageError::NoSnapshot {
-                    path: directories.snapshots.clone(),
-                });
-            }
-            let tree = Tree::new(options.database.tree);
-            write_whole(directories, &tree, &[], 0)?;
-            (
-                Snapshot {
-                    tree,
-                    sessions: Vec::new(),
-                    digest: None,
-                },
-                0,
-            )
-        }
+        None => (first_snapshot(directories, options)?, 0),
     };
     let mut database = Database::new(snapshot.tree, sessions, snapshot_zxid, options.database);
     for (id, timeout_ms) in snapshot.sessions {
@@ -87,9 +93,8 @@ pub fn recover(
         torn: false,
         damage: None,
         snapshot_digest: snapshot.digest.filter(|(zxid, _)| *zxid >= snapshot_zxid),
-        mismatch_told: false,
-        trust_empty: options.trust_empty,
-        now_ms: options.now_ms,
+        mismatch: None,
+        options: *options,
     };
     replay.check_snapshot_digest(snapshot_zxid);
     let logs = directories.logs_after(snapshot_zxid)?;
@@ -102,42 +107,95 @@ pub fn recover(
         replay.replayed,
         started.elapsed().as_millis()
     );
-    let Replay {
-        database,
-        replayed,
-        torn,
-        ..
-    } = replay;
+    if let Some((zxid, _)) = replay.snapshot_digest {
+        tracing::warn!(
+            "the snapshot was complete only at zxid 0x{zxid:x}, but the logs end with 0x{:x}: the data may be inconsistent",
+            replay.database.applied_zxid
+        );
+    }
+    let orphans = remove_orphans(&mut replay.database);
+    if orphans > 0 && !options.read_only {
+        // No transaction says that they went: what follows must not be replayed over them.
+        let (db, zxid) = (&replay.database, replay.database.applied_zxid);
+        let sessions = db.sessions.committed();
+        write_whole(directories, &db.tree, &sessions, zxid, options.compression)?;
+    }
     Ok(Recovered {
-        database,
-        replayed,
+        database: replay.database,
+        replayed: replay.replayed,
         snapshot_zxid,
-        torn,
+        torn: replay.torn,
+        orphans,
+        mismatch: replay.mismatch,
     })
 }
 
+/// Deletes ephemeral znodes whose sessions are neither in the snapshot nor in the logs, as
+/// ZooKeeper does when it has loaded its data; returns how many.
+fn remove_orphans(db: &mut Database) -> usize {
+    let dead: Vec<i64> = db
+        .tree
+        .ephemeral_sessions()
+        .map(|(session, _)| session)
+        .filter(|session| db.sessions.get(*session).is_none())
+        .collect();
+    let mut removed = 0;
+    for session in dead {
+        for path in db.tree.take_ephemerals(session) {
+            let zxid = db.applied_zxid;
+            removed += usize::from(db.tree.delete(&path, zxid).is_ok());
+        }
+    }
+    if removed > 0 {
+        tracing::warn!("{removed} ephemeral znodes of sessions that have ended were deleted");
+    }
+    removed
+}
+
+/// The newest good snapshot. One without an end is none, and nothing is said of it.
 fn newest_snapshot(
     directories: &Directories,
     options: &RecoveryOptions,
 ) -> Result<Option<(Snapshot, i64)>, StorageError> {
     let files = directories.snapshot_files()?;
-    let mut bad = 0;
+    let mut damaged = None;
     for file in files.iter().rev().take(SNAPSHOTS_TRIED) {
         tracing::info!("Reading snapshot {}", file.path.display());
-        match snapshot::read(&file.path, options.database.tree) {
+        match snapshot_reader::load(&file.path, options.database.tree) {
             Ok(snapshot) => return Ok(Some((snapshot, file.zxid))),
             Err(error) => {
-                bad += 1;
                 tracing::warn!("problem reading snap file: {error}; trying the one before it");
+                if snapshot_reader::looks_complete(&file.path) {
+                    damaged.get_or_insert(error);
+                }
             }
         }
     }
-    if bad > 0 {
+    match damaged {
+        Some(error) => Err(error),
+        None => Ok(None),
+    }
+}
+
+/// What a server begins with that has never written a snapshot.
+fn first_snapshot(
+    directories: &Directories,
+    options: &RecoveryOptions,
+) -> Result<Snapshot, StorageError> {
+    if has_entries(directories)? && !options.trust_empty {
         return Err(StorageError::NoSnapshot {
             path: directories.snapshots.clone(),
         });
     }
-    Ok(None)
+    let tree = Tree::new(options.database.tree);
+    if !options.read_only {
+        write_whole(directories, &tree, &[], 0, options.compression)?;
+    }
+    Ok(Snapshot {
+        tree,
+        sessions: Vec::new(),
+        digest: None,
+    })
 }
 
 /// Whether there is any transaction in the logs.
@@ -148,34 +206,6 @@ fn has_entries(directories: &Directories) -> Result<bool, StorageError> {
         }
     }
     Ok(false)
-}
-
-/// Writes a snapshot of a tree that does not change.
-pub fn write_whole(
-    directories: &Directories,
-    tree: &Tree,
-    sessions: &[(i64, i32)],
-    zxid: i64,
-) -> Result<(), StorageError> {
-    tracing::info!(
-        "Snapshotting: 0x{zxid:x} to {}",
-        directories.snapshot(zxid).display()
-    );
-    let mut writer = SnapshotWriter::create(directories, zxid)?;
-    let mut part = BytesMut::new();
-    snapshot::put_head(sessions, tree, &mut part);
-    let mut walk = crate::state::checkpoint::Checkpoint::new(i64::MAX);
-    while tree.next_frozen(&mut walk, |path, node| {
-        snapshot::put_node(path, node, &mut part)
-    }) {
-        if part.len() > 1 << 16 {
-            writer.write(&part)?;
-            part.clear();
-        }
-    }
-    snapshot::put_end_of_nodes(&mut part);
-    writer.write(&part)?;
-    writer.finish(tree.options().digests.then(|| tree.digest()))
 }
 
 fn truncate(path: &Path, length: u64) -> Result<(), StorageError> {
@@ -193,9 +223,8 @@ struct Replay {
     /// Where the log before ended within an entry.
     damage: Option<(PathBuf, u64)>,
     snapshot_digest: Option<(i64, u64)>,
-    mismatch_told: bool,
-    trust_empty: bool,
-    now_ms: i64,
+    mismatch: Option<Mismatch>,
+    options: RecoveryOptions,
 }
 
 impl Replay {
@@ -213,10 +242,10 @@ impl Replay {
                     file.path.display()
                 );
                 // The rest goes, so that no other server stumbles over it.
-                if last {
+                if last && !self.options.read_only {
                     truncate(&file.path, *offset)?;
-                    self.torn = true;
                 }
+                self.torn |= last;
                 self.damage = Some((file.path.clone(), *offset));
             }
             Some(End::Empty) => {
@@ -228,7 +257,7 @@ impl Replay {
             _ => {}
         }
         // The next log may want this name: its first zxid is the one that was lost here.
-        if last && entries == 0 {
+        if last && entries == 0 && !self.options.read_only {
             fs::remove_file(&file.path).map_err(|e| StorageError::io("remove", &file.path, e))?;
         }
         Ok(())
@@ -240,7 +269,7 @@ impl Replay {
             return Ok(());
         }
         // Within an epoch zxids have no gaps; a new epoch begins anew in the upper half.
-        let begins = last == 0 && self.trust_empty;
+        let begins = last == 0 && self.options.trust_empty;
         if !begins && zxid >> 32 == last >> 32 && zxid != last + 1 {
             return Err(match self.damage.take() {
                 Some((path, offset)) => {
@@ -257,7 +286,12 @@ impl Replay {
                 },
             });
         }
-        apply(&mut self.database, entry, self.now_ms, &mut Vec::new());
+        apply(
+            &mut self.database,
+            entry,
+            self.options.now_ms,
+            &mut Vec::new(),
+        );
         self.replayed += 1;
         self.check_snapshot_digest(zxid);
         self.check_digest(entry);
@@ -291,8 +325,12 @@ impl Replay {
 
     fn compare(&mut self, zxid: i64, expected: u64) {
         let found = self.database.tree.digest();
-        if found != expected && !self.mismatch_told {
-            self.mismatch_told = true;
+        if found != expected && self.mismatch.is_none() {
+            self.mismatch = Some(Mismatch {
+                zxid,
+                expected,
+                found,
+            });
             tracing::error!(
                 "First digest mismatch on txn 0x{zxid:x}: expected digest is {expected}, actual digest is {found}"
             );

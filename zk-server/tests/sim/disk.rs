@@ -7,9 +7,12 @@ use std::path::{Path, PathBuf};
 use bytes::BytesMut;
 use common::zk::txn::TxnEntry;
 use zk_server::state::database::Database;
+use zk_server::storage::compression::Compression;
 use zk_server::storage::files::Directories;
 use zk_server::storage::log_file::{HEADER, put_entry};
-use zk_server::storage::snapshot::{self, SnapshotWriter};
+use zk_server::storage::snapshot;
+use zk_server::storage::snapshot_reader;
+use zk_server::storage::snapshot_writer::SnapshotWriter;
 
 use crate::random::Random;
 
@@ -94,7 +97,8 @@ impl Disk {
 
     /// Begins a snapshot; the state is what must be in it.
     pub fn start_snapshot(&mut self, db: &mut Database, expected: String) {
-        let writer = SnapshotWriter::create(&self.directories, db.applied_zxid).unwrap();
+        let writer =
+            SnapshotWriter::create(&self.directories, db.applied_zxid, Compression::Plain).unwrap();
         let mut part = BytesMut::new();
         snapshot::put_head(&db.sessions.committed(), &db.tree, &mut part);
         db.tree.start_checkpoint(db.applied_zxid);
@@ -132,7 +136,7 @@ impl Disk {
     /// The newest snapshot holds exactly the state of the moment when it was begun.
     fn check_snapshot(&self, expected: &str) {
         let newest = self.directories.snapshot_files().unwrap().pop().unwrap();
-        let read = snapshot::read(&newest.path, crate::DATABASE.tree).unwrap();
+        let read = snapshot_reader::load(&newest.path, crate::DATABASE.tree).unwrap();
         let options = crate::options();
         let sessions = zk_server::state::sessions::Sessions::new(options.tick_ms, 1);
         let mut db = Database::new(read.tree, sessions, newest.zxid, crate::DATABASE);

@@ -16,6 +16,7 @@ use common::zk::txn::TxnEntry;
 use zk_server::state::apply::apply;
 use zk_server::state::database::{Database, DatabaseOptions};
 use zk_server::state::tree::TreeOptions;
+use zk_server::storage::compression::Compression;
 use zk_server::storage::error::StorageError;
 use zk_server::storage::recovery::{RecoveryOptions, recover};
 
@@ -42,6 +43,8 @@ fn options() -> RecoveryOptions {
         tick_ms: 2000,
         first_session_id: 0x0100_0000_0000_0001,
         now_ms: 0,
+        compression: Compression::Plain,
+        read_only: false,
     }
 }
 

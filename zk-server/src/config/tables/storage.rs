@@ -19,6 +19,7 @@ pub const KEYS: &[Key] = &[
     Key::both("fsync.warningthresholdms", LongOrDefault)
         .default("1000")
         .rule(Rule::AtLeast(0)),
+    Key::both("snapshot.compression.method", Text).default(""),
     Key::both("snapshot.trust.empty", Flag).default("false"),
     Key::both("datadir.autocreate", Flag).default("true"),
 ];
