@@ -2,10 +2,10 @@
 
 CARGO ?= cargo
 
-.PHONY: help build quickstart test unit integration lint fmt peers bench soak codegen
+.PHONY: help build quickstart test unit integration lint fmt peers bench bench-zk soak codegen
 
 help:
-	@sed -n 's/^\([a-z]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST)
 
 build: ## the release binaries: zk-server, broker, tandem
 	$(CARGO) build --release
@@ -34,6 +34,9 @@ peers: ## fetch what the tests compare with: the Apache servers, Python clients,
 
 bench: build peers ## Apache's servers and ours side by side on this machine; prints ratios
 	$(CARGO) run --release -p integration-tests --bin side_by_side
+
+bench-zk: build peers ## the ZooKeeper servers alone, operation by operation; TANDEM_BENCH_SHORT=1 for a quick look
+	$(CARGO) run --release -p integration-tests --bin bench_zk
 
 soak: build peers ## many crash rounds and long random tests (TANDEM_SOAK_ROUNDS, TANDEM_SEED)
 	@./integration-tests/run.sh soak
