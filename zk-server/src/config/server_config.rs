@@ -14,6 +14,10 @@ use crate::state::tree::TreeOptions;
 use crate::storage::compression::Compression;
 use crate::storage::log_writer::LogOptions;
 
+/// Connections that may wait to be accepted where `clientPortListenBacklog` is not set; the system may
+/// allow fewer.
+const DEFAULT_BACKLOG: i32 = 4096;
+
 /// Where and how the server runs.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
@@ -123,9 +127,9 @@ impl ServerConfig {
             data_log_dir,
             data_dir_autocreate: values.flag("datadir.autocreate"),
             listen: listen_address(values, client_port)?,
-            // Java listens with 50 where nothing is set.
+            // Java listens with 50 where nothing is set, and makes the rest of a storm wait a second.
             backlog: if configured_backlog == -1 {
-                50
+                DEFAULT_BACKLOG
             } else {
                 configured_backlog
             },
