@@ -7,18 +7,25 @@ use zk_server::config::load::CommandLine;
 use zk_server::config::server_config::ServerConfig;
 use zk_server::config::values::Note;
 use zk_server::error::ServerError;
+use zk_server::offline::run as offline;
 use zk_server::server;
 
 const USAGE: &str = "\
 Usage: zk-server [-Dname=value ...] CONFIGFILE
        zk-server [-Dname=value ...] PORT DATADIR [TICKTIME] [MAXCNXNS]
        zk-server [-Dname=value ...] check-config CONFIGFILE
+       zk-server dump-log FILE
+       zk-server dump-snapshot FILE [--json]
+       zk-server verify DATADIR [DATALOGDIR]
 
 A ZooKeeper-compatible coordinator. CONFIGFILE is a zoo.cfg, or TOML with the same keys if its
 name ends in .toml. -Dname=value sets a system property as for ZooKeeper; those in the environment
 variables SERVER_JVMFLAGS, JVMFLAGS and KAFKA_OPTS count too, the command line last.
 
   check-config   reads the configuration, says what it means and what has no effect, and stops
+  dump-log       prints the transactions of a log.<zxid>
+  dump-snapshot  prints what a snapshot.<zxid>[.gz|.snappy] holds
+  verify         reads all logs and snapshots as a server does when it starts; changes nothing
 
   -h, --help     this text
   -V, --version  the version";
@@ -43,6 +50,9 @@ fn main() -> ExitCode {
     let command = line.arguments.first().map(String::as_str);
     match command {
         Some("check-config") => check_config(line),
+        Some(tool) if offline::COMMANDS.contains(&tool) => {
+            offline::run(tool, &line.arguments[1..]).map_or_else(usage, ExitCode::from)
+        }
         _ => serve(&line),
     }
 }

@@ -77,6 +77,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("zk-server/src/metrics", &["metrics"]),
     ("zk-server/src/state", &["state", "auth", "metrics"]),
     ("zk-server/src/storage", &["storage", "state"]),
+    ("zk-server/src/offline", &["offline", "storage", "state"]),
     (
         "zk-server/src/pipeline",
         &["pipeline", "storage", "state", "auth", "metrics"],

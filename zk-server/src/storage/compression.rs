@@ -64,7 +64,7 @@ pub enum Encoder {
     /// As it is.
     Plain(File),
     /// As gzip.
-    Gzip(GzEncoder<File>),
+    Gzip(Box<GzEncoder<File>>),
     /// In Snappy blocks.
     Snappy(Box<SnappyWriter>),
 }
@@ -74,7 +74,10 @@ impl Encoder {
     pub fn new(file: File, method: Compression) -> io::Result<Self> {
         Ok(match method {
             Compression::Plain => Self::Plain(file),
-            Compression::Gzip => Self::Gzip(GzEncoder::new(file, flate2::Compression::default())),
+            Compression::Gzip => Self::Gzip(Box::new(GzEncoder::new(
+                file,
+                flate2::Compression::default(),
+            ))),
             Compression::Snappy => Self::Snappy(Box::new(SnappyWriter::new(file)?)),
         })
     }

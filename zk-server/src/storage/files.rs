@@ -76,6 +76,31 @@ impl Directories {
         Ok(directories)
     }
 
+    /// Both as they are, for who only reads. `dataDir` may be the `version-2` itself.
+    pub fn existing(data_dir: &Path, data_log_dir: &Path) -> Result<Self, StorageError> {
+        let below = |directory: &Path| {
+            let version = directory.join(VERSION_DIR);
+            let path = if version.is_dir() {
+                &version
+            } else {
+                directory
+            };
+            match fs::metadata(path) {
+                Ok(found) if found.is_dir() => Ok(path.to_owned()),
+                Ok(_) => Err(StorageError::io(
+                    "read",
+                    path,
+                    std::io::ErrorKind::NotADirectory.into(),
+                )),
+                Err(error) => Err(StorageError::io("read", path, error)),
+            }
+        };
+        Ok(Self {
+            snapshots: below(data_dir)?,
+            logs: below(data_log_dir)?,
+        })
+    }
+
     /// Claims both directories for this process for as long as the result lives: two servers in
     /// one directory would ruin it.
     pub fn lock(&self) -> Result<Vec<File>, StorageError> {

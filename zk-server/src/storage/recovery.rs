@@ -40,6 +40,21 @@ pub struct RecoveryOptions {
     pub read_only: bool,
 }
 
+impl RecoveryOptions {
+    /// Reads only, with defaults for everything else.
+    pub fn read_only() -> Self {
+        Self {
+            database: DatabaseOptions::default(),
+            trust_empty: false,
+            tick_ms: 2000,
+            first_session_id: 1,
+            now_ms: 0,
+            compression: Compression::Plain,
+            read_only: true,
+        }
+    }
+}
+
 /// What recovery found.
 #[derive(Debug)]
 pub struct Recovered {

@@ -1,0 +1,122 @@
+//! The offline tools on files of Apache ZooKeeper 3.8.4, whole and damaged.
+
+#![allow(clippy::unwrap_used, reason = "this is a test")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use zk_server::offline::{dump_log, dump_snapshot, verify};
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(name)
+}
+
+/// A data directory with copies of the golden files.
+fn copies() -> tempfile::TempDir {
+    let home = tempfile::tempdir().unwrap();
+    let version = home.path().join("version-2");
+    fs::create_dir(&version).unwrap();
+    for entry in fs::read_dir(golden("")).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), version.join(entry.file_name())).unwrap();
+    }
+    home
+}
+
+fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = fs::read(path).unwrap();
+    change(&mut bytes);
+    fs::write(path, bytes).unwrap();
+}
+
+fn verified(home: &Path) -> (bool, String) {
+    let before = listing(home);
+    let mut out = Vec::new();
+    let good = verify::verify(home, home, &mut out).unwrap();
+    assert_eq!(listing(home), before, "something was changed");
+    (good, String::from_utf8(out).unwrap())
+}
+
+fn listing(home: &Path) -> Vec<(PathBuf, u64)> {
+    let mut files: Vec<_> = fs::read_dir(home.join("version-2"))
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .map(|entry| (entry.path(), entry.metadata().unwrap().len()))
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn whole_files_are_good() {
+    let home = copies();
+    let (good, told) = verified(home.path());
+    assert!(good, "{told}");
+    assert!(
+        told.contains("86 transactions from zxid 0x1 to 0x56"),
+        "{told}"
+    );
+    assert!(told.contains("last zxid 0x56"), "{told}");
+}
+
+#[test]
+fn a_flipped_bit_is_named_with_file_and_offset() {
+    let home = copies();
+    change(&home.path().join("version-2/log.1"), |bytes| {
+        bytes[2000] ^= 4;
+    });
+    let (good, told) = verified(home.path());
+    assert!(!good, "{told}");
+    assert!(told.contains("log.1 at offset 19"), "{told}");
+    fs::remove_file(home.path().join("version-2/snapshot.56")).unwrap();
+    let (_, told) = verified(home.path());
+    assert!(told.contains("BAD  a server would not start"), "{told}");
+}
+
+#[test]
+fn a_torn_end_is_told_and_loses_nothing() {
+    let home = copies();
+    fs::remove_file(home.path().join("version-2/snapshot.56")).unwrap();
+    change(&home.path().join("version-2/log.1"), |bytes| {
+        bytes.truncate(4900);
+    });
+    let (good, told) = verified(home.path());
+    assert!(good, "{told}");
+    assert!(told.contains("85 transactions"), "{told}");
+    assert!(told.contains("was never written completely"), "{told}");
+}
+
+#[test]
+fn a_snapshot_without_its_end_is_passed_over() {
+    let home = copies();
+    change(&home.path().join("version-2/snapshot.56"), |bytes| {
+        bytes.truncate(bytes.len() / 2);
+    });
+    let (good, told) = verified(home.path());
+    assert!(good, "{told}");
+    assert!(told.contains("snapshot.0 and 86 transactions"), "{told}");
+}
+
+#[test]
+fn dumps_show_everything() {
+    let mut out = Vec::new();
+    dump_log::dump(&golden("log.1"), &mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    assert_eq!(text.lines().count(), 87, "{text}");
+    let mut out = Vec::new();
+    dump_snapshot::dump(&golden("snapshot.56"), &mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    assert_eq!(
+        text.lines()
+            .filter(|line| line.starts_with("znode "))
+            .count(),
+        7
+    );
+    let mut out = Vec::new();
+    dump_snapshot::dump_json(&golden("snapshot.56"), &mut out).unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&out).unwrap();
+    assert_eq!(json["znodes"].as_array().unwrap().len(), 7);
+    assert_eq!(json["znodes"][0]["path"], "/");
+}
