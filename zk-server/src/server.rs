@@ -206,6 +206,10 @@ fn operator(config: &ServerConfig, directories: &Directories, port: u16) -> Oper
     }
 }
 
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 fn on_event(
     server: &Server<Standalone>,
     snapshots: &mut Snapshots,
@@ -215,11 +219,13 @@ fn on_event(
     let pipeline = &mut *pipeline;
     match event {
         FromThreads::Log(written) => {
-            pipeline.stats.disk.slow_syncs += u64::from(written.slow);
+            pipeline.count_batch(&written);
             pipeline.commit.written(written).map_err(ServerError::Log)
         }
         FromThreads::Snapshot(event) => {
-            snapshots.on_event(event, &mut pipeline.db);
+            if let Some(took) = snapshots.on_event(event, &mut pipeline.db) {
+                pipeline.stats.disk.snapshot_ms.observe(millis(took));
+            }
             Ok(())
         }
     }

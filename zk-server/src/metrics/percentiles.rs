@@ -57,6 +57,12 @@ impl Percentiles {
         }
     }
 
+    /// As many values as `count` at least: those that are missing were 0.
+    pub fn filled(mut self, count: u64) -> Self {
+        self.zeros += count.saturating_sub(self.zeros + self.others.count());
+        self
+    }
+
     /// Count, sum, smallest, largest.
     pub fn summary(&self) -> Summary {
         Summary::zeros(self.zeros).merged(self.others)

@@ -70,7 +70,8 @@ pub struct ServerStats {
 pub struct RequestStats {
     /// `prep_processor_request_queued`: requests of clients and of the server itself.
     pub prepared: u64,
-    /// `prep_process_time` of writes in milliseconds.
+    /// `prep_process_time` in milliseconds of multis and of the ends of sessions, the only
+    /// requests whose decision can take as long as that; all others count as 0.
     pub prepare_ms: Summary,
     /// `close_session_prep_time` in milliseconds.
     pub close_session_prepare_ms: Percentiles,
@@ -78,7 +79,7 @@ pub struct RequestStats {
     pub propagation_ms: Percentiles,
     /// `throttled_ops`: requests refused because they waited for too long.
     pub throttled_ops: u64,
-    /// `request_throttle_queue_time_ms`.
+    /// `request_throttle_queue_time_ms` of requests that had to wait; all others count as 0.
     pub throttle_queue_ms: Percentiles,
     /// `request_throttle_wait_count`.
     pub throttle_waits: u64,
@@ -137,6 +138,9 @@ pub struct ConnectionsStats {
 /// The log and the snapshots.
 #[derive(Clone, Debug, Default)]
 pub struct DiskStats {
+    /// `sync_processor_request_queued`: writes on their way to the log. Reads take another way
+    /// here, so they are not among them.
+    pub queued: u64,
     /// `fsynctime` in milliseconds.
     pub sync_ms: Summary,
     /// Syncs slower than `fsync.warningthresholdms`; not reset.
@@ -149,9 +153,9 @@ pub struct DiskStats {
     pub queue_ms: Percentiles,
     /// `sync_processor_queue_and_flush_time_ms`.
     pub queue_and_flush_ms: Percentiles,
-    /// `sync_process_time`: encoding for the log, in milliseconds.
+    /// `sync_process_time`: writing and syncing a batch, in milliseconds.
     pub append_ms: Summary,
-    /// `sync_processor_queue_size` at each begin of a batch.
+    /// `sync_processor_queue_size`: writes that wait while a batch is written.
     pub queue_sizes: Summary,
     /// `snapshottime` in milliseconds.
     pub snapshot_ms: Summary,
@@ -171,6 +175,12 @@ impl ServerStats {
         self.read_latency
             .summary()
             .merged(self.update_latency.summary())
+    }
+
+    /// Notes a packet that no request of a session asked for, such as the answer to `auth`.
+    pub fn sent(&mut self, bytes: u64) {
+        self.packets_sent += 1;
+        self.reply_sizes.observe(bytes);
     }
 
     /// Notes a reply of so many bytes.

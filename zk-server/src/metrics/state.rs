@@ -3,7 +3,29 @@
 use crate::metrics::namespaces::Namespaces;
 use crate::metrics::summary::Summary;
 
-/// Counters of the state.
+/// Watchers told of a change, one value for each change that had any in a table.
+#[derive(Clone, Debug, Default)]
+pub struct WatchStats {
+    /// `node_created_watch_count`.
+    pub created: Summary,
+    /// `node_deleted_watch_count`.
+    pub deleted: Summary,
+    /// `node_changed_watch_count`.
+    pub changed: Summary,
+    /// `node_children_watch_count`.
+    pub children: Summary,
+}
+
+/// Znodes that decisions have changed ahead of the tree.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ChangeStats {
+    /// `outstanding_changes_queued`.
+    pub queued: u64,
+    /// `outstanding_changes_removed`: the tree has them too.
+    pub removed: u64,
+}
+
+/// Counters of the tree.
 #[derive(Clone, Debug, Default)]
 pub struct StateStats {
     /// `read_per_namespace`: bytes of paths, data and Stats read.
@@ -12,18 +34,6 @@ pub struct StateStats {
     pub writes: Namespaces,
     /// `quota_exceeded_error_per_namespace`: writes refused for a quota; each counts as 1.
     pub quota_exceeded: Namespaces,
-    /// `node_created_watch_count`: watchers told at each creation that had any.
-    pub created_watches: Summary,
-    /// `node_deleted_watch_count`.
-    pub deleted_watches: Summary,
-    /// `node_changed_watch_count`.
-    pub changed_watches: Summary,
-    /// `node_children_watch_count`.
-    pub children_watches: Summary,
-    /// `outstanding_changes_queued`: znodes changed by decisions that were not applied yet.
-    pub changes_queued: u64,
-    /// `outstanding_changes_removed`.
-    pub changes_removed: u64,
     /// `digest_mismatches_count`.
     pub digest_mismatches: u64,
 }

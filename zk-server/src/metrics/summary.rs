@@ -37,6 +37,11 @@ impl Summary {
         }
     }
 
+    /// As many values as `count` at least: those that are missing were 0.
+    pub fn filled(self, count: u64) -> Self {
+        self.merged(Self::zeros(count.saturating_sub(self.count)))
+    }
+
     /// Both series in one.
     pub fn merged(self, other: Self) -> Self {
         if self.count == 0 {

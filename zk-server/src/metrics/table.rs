@@ -6,7 +6,7 @@
 use crate::metrics::namespaces::Namespaces;
 use crate::metrics::percentiles::Percentiles;
 use crate::metrics::server::ServerStats;
-use crate::metrics::state::StateStats;
+use crate::metrics::state::{ChangeStats, StateStats, WatchStats};
 use crate::metrics::summary::Summary;
 
 /// The percentiles that are told, by the name that ZooKeeper gives them.
@@ -18,8 +18,12 @@ pub const PERCENTILES: [(&str, f64); 4] =
 pub struct Stats<'a> {
     /// Of the server.
     pub server: &'a ServerStats,
-    /// Of the tree and the watches.
+    /// Of the tree.
     pub state: &'a StateStats,
+    /// Of the watches.
+    pub watches: &'a WatchStats,
+    /// Of the decisions.
+    pub changes: ChangeStats,
 }
 
 /// A number as it is shown.
@@ -89,15 +93,12 @@ fn each_part(name: &str, summary: &Summary, sink: &mut impl FnMut(&str, Number))
 
 /// The counters.
 pub fn counters(stats: Stats<'_>) -> [(&'static str, u64); 47] {
-    let Stats {
-        server: s,
-        state: t,
-    } = stats;
-    let (r, c) = (&s.requests, &s.connections);
+    let (s, t) = (stats.server, stats.state);
+    let (r, c, d) = (&s.requests, &s.connections, &s.disk);
     [
         ("proposal_count", 0),
         ("watch_bytes", s.watch_bytes),
-        ("outstanding_changes_removed", t.changes_removed),
+        ("outstanding_changes_removed", stats.changes.removed),
         ("throttled_ops", r.throttled_ops),
         ("stale_requests_dropped", r.stale_dropped),
         ("large_requests_rejected", r.large_rejected),
@@ -135,8 +136,8 @@ pub fn counters(stats: Stats<'_>) -> [(&'static str, u64); 47] {
         ("commit_count", 0),
         ("stale_sessions_expired", c.sessions_expired),
         ("response_packet_get_children_cache_hits", 0),
-        ("sync_processor_request_queued", r.prepared),
-        ("outstanding_changes_queued", t.changes_queued),
+        ("sync_processor_request_queued", d.queued),
+        ("outstanding_changes_queued", stats.changes.queued),
         ("request_commit_queued", 0),
         ("ensemble_auth_skip", c.ensemble_auth_skip),
         ("skip_learner_request_to_next_processor_count", 0),
@@ -147,22 +148,19 @@ pub fn counters(stats: Stats<'_>) -> [(&'static str, u64); 47] {
 
 /// The summaries without percentiles.
 pub fn summaries(stats: Stats<'_>) -> [(&'static str, Summary); 41] {
-    let Stats {
-        server: s,
-        state: t,
-    } = stats;
+    let (s, w) = (stats.server, stats.watches);
     let (r, c, d) = (&s.requests, &s.connections, &s.disk);
     let none = Summary::default();
     [
         ("socket_closing_time", none),
         ("proposal_process_time", Summary::zeros(r.prepared)),
         ("leader_unavailable_time", none),
-        ("node_created_watch_count", t.created_watches),
+        ("node_created_watch_count", w.created),
         ("session_queues_drained", none),
         ("write_commit_proc_req_queued", none),
         ("connection_token_deficit", c.token_deficit),
         ("read_commit_proc_req_queued", none),
-        ("node_deleted_watch_count", t.deleted_watches),
+        ("node_deleted_watch_count", w.deleted),
         ("startup_txns_load_time", d.transactions_load_ms),
         ("sync_processor_queue_size", d.queue_sizes),
         ("follower_sync_time", none),
@@ -177,7 +175,7 @@ pub fn summaries(stats: Stats<'_>) -> [(&'static str, Summary); 41] {
         ("reads_after_write_in_session_queue", none),
         ("requests_in_session_queue", none),
         ("write_commit_proc_issued", none),
-        ("prep_process_time", r.prepare_ms),
+        ("prep_process_time", r.prepare_ms.filled(r.prepared)),
         ("pending_session_queue_size", none),
         ("time_waiting_empty_pool_in_commit_processor_read_ms", none),
         ("commit_process_time", none),
@@ -187,12 +185,12 @@ pub fn summaries(stats: Stats<'_>) -> [(&'static str, Summary); 41] {
         ("election_time", none),
         ("commit_commit_proc_req_queued", none),
         ("sync_processor_batch_size", d.batch_sizes),
-        ("node_children_watch_count", t.children_watches),
+        ("node_children_watch_count", w.children),
         ("write_batch_time_in_commit_processor", none),
         ("read_commit_proc_issued", none),
         ("concurrent_request_processing_in_commit_processor", none),
         ("observer_sync_time", none),
-        ("node_changed_watch_count", t.changed_watches),
+        ("node_changed_watch_count", w.changed),
         ("sync_process_time", d.append_ms),
         ("startup_snap_load_time", d.snapshot_load_ms),
     ]
@@ -218,7 +216,7 @@ pub fn percentiles(stats: Stats<'_>) -> [(&'static str, Percentiles); 23] {
         ("local_write_committed_time_ms", none()),
         (
             "request_throttle_queue_time_ms",
-            r.throttle_queue_ms.clone(),
+            r.throttle_queue_ms.clone().filled(r.prepared),
         ),
         ("readlatency", s.read_latency.clone()),
         ("quorum_ack_latency", none()),

@@ -79,8 +79,10 @@ pub async fn serve<C: Commit>(
         link: &link,
         id,
     };
-    if let Ending::Error(reason) = connection.run().await {
-        tracing::warn!("Closing the connection of {peer}: {reason}");
+    match connection.run().await {
+        Ending::Eof => server.pipeline.borrow_mut().stats.connections.dropped += 1,
+        Ending::Finished => {}
+        Ending::Error(reason) => tracing::warn!("Closing the connection of {peer}: {reason}"),
     }
     link.transport.say_end();
     server.pipeline.borrow_mut().disconnected(id);
@@ -130,6 +132,8 @@ impl<C: Commit> Connection<'_, C> {
                 }
                 () = self.link.wake.notified() => {}
                 () = tokio::time::sleep_until(session_by), if !asked => {
+                    let stats = &mut self.server.pipeline.borrow_mut().stats;
+                    stats.connections.sessionless_expired += 1;
                     return Ending::Error("no session was asked for in time".to_owned());
                 }
             }
@@ -204,7 +208,7 @@ impl<C: Commit> Connection<'_, C> {
     /// The answer to a four-letter word, if the connection begins with one.
     fn four_letter_word(&self, pipeline: &mut Pipeline<C>, bytes: &[u8]) -> Option<String> {
         let word = four_letter::Word::parse(bytes)?;
-        pipeline.count_received(self.id);
+        pipeline.count_received(self.id, 0);
         let answer = self.server.operator.answer(word, bytes, pipeline);
         pipeline.stats.packets_sent += 1;
         Some(answer)

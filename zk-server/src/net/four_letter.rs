@@ -117,8 +117,7 @@ impl Operator {
                 text.push_str("Connection stats reset.\n");
             }
             "srst" => {
-                pipeline.stats.reset();
-                pipeline.db.stats.reset();
+                monitor::reset(pipeline);
                 text.push_str("Server stats reset.\n");
             }
             "gtmk" => {

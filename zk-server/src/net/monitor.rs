@@ -1,6 +1,7 @@
 //! Shell: all that can be measured of a running server, under ZooKeeper's names and in the order
 //! in which it tells them (ZooKeeperServer.registerMetrics, DefaultMetricsProvider.java).
 
+use crate::metrics::state::{ChangeStats, WatchStats};
 use crate::metrics::table::{Number, Stats};
 use crate::pipeline::commit::Commit;
 use crate::pipeline::run::Pipeline;
@@ -10,7 +11,17 @@ pub fn stats<C>(pipeline: &Pipeline<C>) -> Stats<'_> {
     Stats {
         server: &pipeline.stats,
         state: &pipeline.db.stats,
+        watches: &pipeline.db.watches.stats,
+        changes: pipeline.db.pending.stats,
     }
+}
+
+/// `srst`: the counters begin anew.
+pub fn reset<C>(pipeline: &mut Pipeline<C>) {
+    pipeline.stats.reset();
+    pipeline.db.stats.reset();
+    pipeline.db.watches.stats = WatchStats::default();
+    pipeline.db.pending.stats = ChangeStats::default();
 }
 
 /// What is so at this moment.

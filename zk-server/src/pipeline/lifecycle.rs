@@ -23,6 +23,9 @@ impl<C: Commit> Pipeline<C> {
         let request: ConnectRequest = JuteReader::new(frame)
             .read()
             .map_err(|e| format!("no connect request: {e}"))?;
+        self.stats.connections.requested += 1;
+        // Without a throttle nothing is ever missing.
+        self.stats.connections.token_deficit.observe(0);
         if request.last_zxid_seen > self.db.applied_zxid {
             return Err(format!(
                 "Refusing session request as the client has seen zxid 0x{:x} our last zxid is 0x{:x} client must try another server",
@@ -75,6 +78,7 @@ impl<C: Commit> Pipeline<C> {
         timeout_ms: i32,
         now: i64,
     ) -> Result<(), String> {
+        self.stats.connections.revalidated += 1;
         let valid = password == sessions::password(session)
             && self.db.sessions.touch(session, timeout_ms, now);
         if valid {
@@ -91,10 +95,10 @@ impl<C: Commit> Pipeline<C> {
         };
         let known = client.knows_read_only;
         client.session = if valid { session } else { 0 };
-        let bytes = reply::put_connect_response(client.session, timeout_ms, known, &mut client.out);
+        reply::put_connect_response(client.session, timeout_ms, known, &mut client.out);
         client.phase = if valid { Phase::Open } else { Phase::Closing };
         client.stats.sent += 1;
-        self.stats.replied(bytes);
+        self.stats.packets_sent += 1;
         Ok(())
     }
 
@@ -106,10 +110,11 @@ impl<C: Commit> Pipeline<C> {
         };
         let (session, timeout_ms, known) =
             (client.session, client.timeout_ms, client.knows_read_only);
-        let bytes = reply::put_connect_response(session, timeout_ms, known, &mut client.out);
+        reply::put_connect_response(session, timeout_ms, known, &mut client.out);
         client.phase = Phase::Open;
         client.link.wake.notify_one();
-        self.count_reply(id, ticket.xid, ticket.op, bytes, ticket.received_ms);
+        self.stats.packets_sent += 1;
+        self.count_latency(id, ticket.xid, ticket.op, ticket.received_ms);
     }
 
     /// The end of a session has been applied.

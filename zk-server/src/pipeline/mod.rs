@@ -5,6 +5,7 @@ pub mod clients;
 pub mod clock;
 pub mod commit;
 pub mod containers;
+pub mod counting;
 pub mod lifecycle;
 pub mod reply;
 pub mod run;

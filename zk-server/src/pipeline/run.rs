@@ -21,6 +21,7 @@ use crate::pipeline::clients::{Clients, Link, Phase, Queued, UNSENT_LIMIT_BYTES}
 use crate::pipeline::clock::Clock;
 use crate::pipeline::commit::{Commit, Committed, Ticket};
 use crate::pipeline::containers;
+use crate::pipeline::counting::Turn;
 use crate::pipeline::reply;
 use crate::state::apply::{Outcome, apply};
 use crate::state::database::{Database, Event};
@@ -62,6 +63,7 @@ pub struct Pipeline<C> {
     /// Woken when there is something to flush.
     pub work: Rc<Notify>,
     pub(super) options: PipelineOptions,
+    pub(super) turn: Turn,
     events: Vec<Event>,
     throttled: Vec<ConnectionId>,
 }
@@ -78,6 +80,7 @@ impl<C: Commit> Pipeline<C> {
             clock,
             work: Rc::new(Notify::new()),
             options,
+            turn: Turn::default(),
             events: Vec::new(),
             throttled: Vec::new(),
         }
@@ -112,7 +115,6 @@ impl<C: Commit> Pipeline<C> {
             return;
         };
         self.db.watches.remove_connection(id);
-        self.stats.connections.dropped += 1;
         let session = client.session;
         if self
             .db
@@ -124,17 +126,9 @@ impl<C: Commit> Pipeline<C> {
         }
     }
 
-    /// Counts a packet that came.
-    pub fn count_received(&mut self, id: ConnectionId) {
-        self.stats.packets_received += 1;
-        if let Some(client) = self.clients.get_mut(id) {
-            client.stats.received += 1;
-        }
-    }
-
     /// Handles one frame of a client. An error text is the reason to end the connection.
     pub fn frame(&mut self, id: ConnectionId, frame: Bytes) -> Result<(), String> {
-        self.count_received(id);
+        self.count_received(id, frame.len());
         match self.clients.get(id).map(|client| client.phase) {
             Some(Phase::New) => self.connect(id, frame),
             Some(Phase::Open) => self.request(id, frame),
@@ -226,8 +220,21 @@ impl<C: Commit> Pipeline<C> {
     }
 
     pub(super) fn submit(&mut self, write: Write, ticket: Ticket) {
+        self.stats.requests.prepared += 1;
+        self.stats.disk.queued += 1;
+        // Anything else is decided in much less than a millisecond.
+        let slow = matches!(ticket.op, OpCode::CloseSession | OpCode::Multi);
+        let began_ms = slow.then(|| self.clock.mono_ms());
         self.commit
             .submit(&mut self.db, &write, ticket, self.clock.wall_ms());
+        if let Some(began_ms) = began_ms {
+            let took_ms = self.clock.mono_ms() - began_ms;
+            self.stats.requests.prepare_ms.observe_signed(took_ms);
+            if ticket.op == OpCode::CloseSession {
+                let times = &mut self.stats.requests.close_session_prepare_ms;
+                times.observe_signed(took_ms);
+            }
+        }
         self.work.notify_one();
     }
 
@@ -239,6 +246,7 @@ impl<C: Commit> Pipeline<C> {
         request: Option<Request>,
         now: i64,
     ) {
+        self.stats.requests.prepared += 1;
         let Some(client) = self.clients.get_mut(id) else {
             return;
         };
@@ -304,36 +312,11 @@ impl<C: Commit> Pipeline<C> {
         self.count_reply(id, xid, op, bytes, received_ms);
     }
 
-    pub(super) fn count_reply(
-        &mut self,
-        id: ConnectionId,
-        xid: i32,
-        op: OpCode,
-        bytes: u64,
-        received_ms: i64,
-    ) {
-        let now = self.clock.mono_ms();
-        let latency_ms = now.saturating_sub(received_ms).max(0).unsigned_abs();
-        let zxid = self.db.applied_zxid;
-        self.stats.replied(bytes);
-        if op.is_write() {
-            self.stats.update_latency.observe(latency_ms);
-        } else {
-            self.stats.read_latency.observe(latency_ms);
-        }
-        if let Some(client) = self.clients.get_mut(id) {
-            client.stats.sent += 1;
-            client
-                .stats
-                .replied(xid, zxid, reply::operation_name(op), now, latency_ms);
-        }
-    }
-
     pub(super) fn send(&mut self, id: ConnectionId, put: impl FnOnce(&mut bytes::BytesMut) -> u64) {
         if let Some(client) = self.clients.to_send(id) {
             let bytes = put(&mut client.out);
             client.stats.sent += 1;
-            self.stats.replied(bytes);
+            self.stats.sent(bytes);
         }
     }
 
@@ -364,6 +347,9 @@ impl<C: Commit> Pipeline<C> {
         self.commit.flush();
         let committed = self.commit.take_committed();
         let any = !committed.is_empty();
+        if any {
+            self.begin_turn();
+        }
         for done in committed {
             self.committed(done);
         }
@@ -394,6 +380,7 @@ impl<C: Commit> Pipeline<C> {
         let session = entry.header.client_id;
         let session_connection = self.db.sessions.get(session).and_then(|s| s.connection);
         let now = self.clock.mono_ms();
+        self.count_committed(&ticket, entry.header.time_ms, now);
         let outcome = apply(&mut self.db, &entry, now, &mut self.events);
         self.route_events();
         match ticket.op {

@@ -2,6 +2,7 @@
 //! thread writes the parts.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
@@ -51,6 +52,7 @@ struct InProgress {
     digest: Option<u64>,
     spare: Vec<BytesMut>,
     walked: bool,
+    began: Instant,
 }
 
 /// Knows when a snapshot is due, and writes one at a time.
@@ -160,6 +162,7 @@ impl Snapshots {
             digest,
             spare: Vec::new(),
             walked: false,
+            began: Instant::now(),
         });
         Ok(())
     }
@@ -194,24 +197,25 @@ impl Snapshots {
         true
     }
 
-    /// The thread has told something. A snapshot that could not be written is given up: the
-    /// logs are all still there.
-    pub fn on_event(&mut self, event: SnapshotEvent, db: &mut Database) -> bool {
+    /// The thread has told something: how long a snapshot took that is complete now. One that
+    /// could not be written is given up: the logs are all still there.
+    pub fn on_event(&mut self, event: SnapshotEvent, db: &mut Database) -> Option<Duration> {
         match (event, &mut self.current) {
             (SnapshotEvent::Part(mut buffer), Some(current)) => {
                 buffer.clear();
                 current.ahead -= 1;
                 current.spare.push(buffer);
-                false
+                None
             }
-            (SnapshotEvent::Part(_), None) => false,
+            (SnapshotEvent::Part(_), None) => None,
             (SnapshotEvent::Done(result), _) => {
-                self.current = None;
+                let done = self.current.take();
                 db.tree.end_checkpoint();
                 if let Err(error) = &result {
                     tracing::warn!("the snapshot could not be written: {error}");
                 }
-                result.is_ok()
+                result.ok()?;
+                done.map(|done| done.began.elapsed())
             }
         }
     }

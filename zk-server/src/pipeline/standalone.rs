@@ -21,6 +21,7 @@ struct Group {
     members: Vec<Committed>,
     bytes: BytesMut,
     first_zxid: i64,
+    entries: u64,
 }
 
 /// The log, and what waits for it.
@@ -74,6 +75,7 @@ impl Commit for Standalone {
             group.first_zxid = entry.header.zxid;
         }
         put_entry(&entry, &mut group.bytes);
+        group.entries += 1;
         group.members.push(Committed {
             ticket,
             entry: Some(entry),
@@ -105,6 +107,7 @@ impl Commit for Standalone {
                 bytes: group.bytes,
                 first_zxid: group.first_zxid,
                 roll,
+                entries: group.entries,
             });
         }
     }

@@ -148,6 +148,7 @@ fn apply_one(
                 .set_data(&txn.path, txn.data.clone(), txn.version, zxid, time_ms)
             {
                 Ok(()) => {
+                    count_write(db, &txn.path, txn.data.as_ref());
                     let hit = db.watches.data_changed(&txn.path);
                     tell(db, hit, EventType::NodeDataChanged, &txn.path, events);
                     changed(db, &txn.path)
@@ -224,6 +225,7 @@ fn create(
     if let Err(error) = db.tree.create(node, header.zxid, header.time_ms) {
         return failed(error);
     }
+    count_write(db, new.path, new.data.as_ref());
     let hit = db.watches.created(new.path);
     tell(db, hit, EventType::NodeCreated, new.path, events);
     tell_parent(db, new.path, events);
@@ -241,12 +243,18 @@ fn delete(
 ) -> Result<(), TreeError> {
     let acl = db.tree.get(path).map(|node| db.tree.acl_of(node));
     db.tree.delete(path, zxid)?;
+    count_write(db, path, None);
     let hit = db.watches.deleted(path);
     if let Some(acl) = acl {
         push(events, hit, EventType::NodeDeleted, path, &acl);
     }
     tell_parent(db, path, events);
     Ok(())
+}
+
+fn count_write(db: &mut Database, path: &str, data: Option<&Bytes>) {
+    let bytes = path.len() + data.map_or(0, Bytes::len);
+    db.stats.writes.observe(path, bytes as u64);
 }
 
 fn raise_parent(tree: &mut Tree, path: &str, cversion: i32, zxid: i64) {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use common::zk::code::ErrorCode;
 use common::zk::data::StatPersisted;
 
+use crate::metrics::state::ChangeStats;
 use crate::state::acl_cache::SharedAcl;
 use crate::state::digest;
 use crate::state::tree::Tree;
@@ -48,6 +49,8 @@ pub struct Pending {
     order: VecDeque<(i64, Box<str>)>,
     digest: u64,
     undo: Option<Undo>,
+    /// Counters.
+    pub stats: ChangeStats,
 }
 
 /// How to take back what a multi has decided so far.
@@ -131,6 +134,7 @@ impl Pending {
             undo.replaced.push((key.into(), old));
         }
         self.order.push_back((zxid, key.into()));
+        self.stats.queued += 1;
     }
 
     /// The tree's digest once all is applied.
@@ -189,6 +193,7 @@ impl Pending {
             let Some((_, path)) = self.order.pop_front() else {
                 return;
             };
+            self.stats.removed += 1;
             if self
                 .by_path
                 .get(&path)

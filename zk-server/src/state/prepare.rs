@@ -420,7 +420,7 @@ impl Decision<'_> {
         )
     }
 
-    fn check_quota(&self, path: &str, count: i64, bytes: i64) -> Result<(), ErrorCode> {
+    fn check_quota(&mut self, path: &str, count: i64, bytes: i64) -> Result<(), ErrorCode> {
         if !self.db.options.enforce_quota {
             return Ok(());
         }
@@ -443,6 +443,7 @@ impl Decision<'_> {
         if exceeds(count, used.count(), limits.count_hard_limit())
             || exceeds(bytes, used.bytes(), limits.byte_hard_limit())
         {
+            self.db.stats.quota_exceeded.observe(path, 1);
             return Err(ErrorCode::QuotaExceeded);
         }
         Ok(())

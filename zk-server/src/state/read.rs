@@ -3,7 +3,7 @@
 //! Answers are written straight into the connection's buffer: nothing of the tree is copied
 //! on the way.
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use common::zk::code::ErrorCode;
 use common::zk::data::{Acl, Id, perms};
 use common::zk::jute::{Record, encode_str};
@@ -19,6 +19,9 @@ use crate::state::database::{Database, Event};
 use crate::state::permission;
 use crate::state::watches::{ConnectionId, WatchMode};
 use crate::state::znode::Znode;
+
+/// What a Stat counts for in `read_per_namespace`, in bytes.
+const STAT_BYTES: usize = 6 * 8 + 5 * 4;
 
 /// Who reads.
 #[derive(Clone, Copy, Debug)]
@@ -115,6 +118,11 @@ fn readable<'d>(
     }
 }
 
+fn count_read(db: &mut Database, path: &str, bytes: usize) {
+    let bytes = path.len() + bytes + STAT_BYTES;
+    db.stats.reads.observe(path, bytes as u64);
+}
+
 fn extended(db: &Database) -> bool {
     db.options.tree.extended_types
 }
@@ -135,6 +143,9 @@ fn exists(
         Err(error) => return Err(*error),
     }
     let result = found.map(|_| ());
+    if result.is_ok() {
+        count_read(db, &r.path, 0);
+    }
     if r.watch {
         db.watches
             .data
@@ -150,8 +161,10 @@ fn get_data(
     out: &mut BytesMut,
 ) -> Result<(), ErrorCode> {
     let (node, _) = readable(db, &r.path, reader, perms::READ)?;
+    let bytes = node.data.as_ref().map_or(0, Bytes::len);
     node.data.encode(out);
     node.client_stat(extended(db)).encode(out);
+    count_read(db, &r.path, bytes);
     if r.watch {
         db.watches
             .data
@@ -169,9 +182,12 @@ fn get_children(
     let (node, _) = readable(db, &r.path, reader, perms::READ)?;
     let stat = node.client_stat(extended(db));
     out.put_i32(stat.num_children);
+    let mut bytes = 0;
     for child in node.children() {
         encode_str(child, out);
+        bytes += child.len();
     }
+    count_read(db, &r.path, bytes);
     if r.watch {
         db.watches
             .child
@@ -209,7 +225,7 @@ fn masked(entry: &Acl) -> Acl {
 }
 
 fn multi_read(
-    db: &Database,
+    db: &mut Database,
     ops: &[MultiOp],
     reader: Reader<'_>,
     out: &mut BytesMut,
@@ -219,16 +235,25 @@ fn multi_read(
         if !op.is_read() {
             return Err(ErrorCode::MarshallingError);
         }
-        results.push(match readable(db, op.path(), reader, perms::READ) {
-            Err(error) => MultiResult::Error(error.code()),
+        let (result, bytes) = match readable(db, op.path(), reader, perms::READ) {
+            Err(error) => {
+                results.push(MultiResult::Error(error.code()));
+                continue;
+            }
             Ok((node, _)) => match op {
-                MultiOp::GetData(_) => MultiResult::GetData {
-                    data: node.data.clone(),
-                    stat: node.client_stat(extended(db)),
-                },
-                _ => MultiResult::GetChildren(node.children().map(Into::into).collect()),
+                MultiOp::GetData(_) => {
+                    let (data, stat) = (node.data.clone(), node.client_stat(extended(db)));
+                    let bytes = data.as_ref().map_or(0, Bytes::len);
+                    (MultiResult::GetData { data, stat }, bytes)
+                }
+                _ => (
+                    MultiResult::GetChildren(node.children().map(Into::into).collect()),
+                    node.children().map(str::len).sum(),
+                ),
             },
-        });
+        };
+        count_read(db, op.path(), bytes);
+        results.push(result);
     }
     MultiResponse { results }.encode(out);
     Ok(())

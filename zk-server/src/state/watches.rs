@@ -6,6 +6,9 @@ use std::rc::Rc;
 use common::zk::request::WatcherType;
 use common::zk::response::EventType;
 
+use crate::metrics::state::WatchStats;
+use crate::metrics::summary::Summary;
+
 /// Number of a client connection; never used twice in the life of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(pub u64);
@@ -172,6 +175,8 @@ pub struct Watches {
     pub data: WatchTable,
     /// Set by `getChildren`.
     pub child: WatchTable,
+    /// Counters.
+    pub stats: WatchStats,
 }
 
 /// An event for one connection.
@@ -185,10 +190,18 @@ pub struct Event {
     pub path: Rc<str>,
 }
 
+fn count(watchers: &mut Summary, hit: usize) {
+    if hit > 0 {
+        watchers.observe(hit as u64);
+    }
+}
+
 impl Watches {
     /// Who hears that a znode was created.
     pub fn created(&mut self, path: &str) -> BTreeSet<ConnectionId> {
-        self.data.trigger(path, EventType::NodeCreated)
+        let hit = self.data.trigger(path, EventType::NodeCreated);
+        count(&mut self.stats.created, hit.len());
+        hit
     }
 
     /// Who hears that a znode was deleted: first those of the data table, then those of the
@@ -196,6 +209,8 @@ impl Watches {
     pub fn deleted(&mut self, path: &str) -> Vec<ConnectionId> {
         let by_data = self.data.trigger(path, EventType::NodeDeleted);
         let by_child = self.child.trigger(path, EventType::NodeDeleted);
+        count(&mut self.stats.deleted, by_data.len());
+        count(&mut self.stats.deleted, by_child.len());
         let rest = by_child
             .into_iter()
             .filter(|connection| !by_data.contains(connection));
@@ -205,12 +220,16 @@ impl Watches {
 
     /// Who hears that data changed.
     pub fn data_changed(&mut self, path: &str) -> BTreeSet<ConnectionId> {
-        self.data.trigger(path, EventType::NodeDataChanged)
+        let hit = self.data.trigger(path, EventType::NodeDataChanged);
+        count(&mut self.stats.changed, hit.len());
+        hit
     }
 
     /// Who hears that children came or went.
     pub fn children_changed(&mut self, path: &str) -> BTreeSet<ConnectionId> {
-        self.child.trigger(path, EventType::NodeChildrenChanged)
+        let hit = self.child.trigger(path, EventType::NodeChildrenChanged);
+        count(&mut self.stats.children, hit.len());
+        hit
     }
 
     /// A persistent or recursive watch sits in both tables.

@@ -39,6 +39,8 @@ pub struct Batch {
     pub first_zxid: i64,
     /// Whether a new file begins with it.
     pub roll: bool,
+    /// How many there are.
+    pub entries: u64,
 }
 
 /// A batch is on disk, or is not.
@@ -48,8 +50,14 @@ pub struct Written {
     pub buffer: BytesMut,
     /// What went wrong; nothing more will be written then.
     pub result: Result<(), StorageError>,
-    /// Whether it took longer than `warn_sync_after`.
+    /// Whether the sync took longer than `warn_sync_after`.
     pub slow: bool,
+    /// How many entries the batch had.
+    pub entries: u64,
+    /// How long writing and syncing took.
+    pub took: Duration,
+    /// How long the sync took, if there was one.
+    pub sync: Option<Duration>,
 }
 
 /// The thread and the way to it. Dropping it ends the thread after the last batch.
@@ -106,13 +114,17 @@ fn run(mut log: Log, inbox: &Receiver<Batch>, mut written: impl FnMut(Written)) 
     while let Ok(mut batch) = inbox.recv() {
         let started = Instant::now();
         let result = log.write(&batch);
-        let slow = started.elapsed() > log.options.warn_sync_after;
+        let took = started.elapsed();
+        let sync = result.as_ref().ok().copied().flatten();
         let failed = result.is_err();
         batch.bytes.clear();
         written(Written {
             buffer: batch.bytes,
-            result,
-            slow,
+            result: result.map(|_| ()),
+            slow: sync > Some(log.options.warn_sync_after),
+            entries: batch.entries,
+            took,
+            sync,
         });
         if failed {
             return;
@@ -137,7 +149,8 @@ struct Log {
 }
 
 impl Log {
-    fn write(&mut self, batch: &Batch) -> Result<(), StorageError> {
+    /// Returns how long the sync took.
+    fn write(&mut self, batch: &Batch) -> Result<Option<Duration>, StorageError> {
         let limit = self.options.size_limit_bytes;
         let full = self
             .current
@@ -157,6 +170,7 @@ impl Log {
             .map_err(|e| StorageError::io("write to", &current.path, e))?;
         current.position += batch.bytes.len() as u64;
         current.size = current.size.max(current.position);
+        let mut sync = None;
         if self.options.force_sync {
             let started = Instant::now();
             current
@@ -164,6 +178,7 @@ impl Log {
                 .sync_data()
                 .map_err(|e| StorageError::io("sync", &current.path, e))?;
             let took = started.elapsed();
+            sync = Some(took);
             if took > self.options.warn_sync_after {
                 tracing::warn!(
                     "fsync-ing the write ahead log {} took {}ms which will adversely effect operation latency",
@@ -173,7 +188,7 @@ impl Log {
             }
         }
         self.current = Some(current);
-        Ok(())
+        Ok(sync)
     }
 
     fn create(&self, first_zxid: i64) -> Result<Current, StorageError> {
