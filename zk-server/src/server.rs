@@ -14,6 +14,7 @@ use crate::auth::options::AuthOptions;
 use crate::auth::schemes::Schemes;
 use crate::config::server_config::ServerConfig;
 use crate::error::ServerError;
+use crate::metrics::server::DiskStats;
 use crate::net::connection::Server;
 use crate::net::four_letter::Operator;
 use crate::net::listener;
@@ -153,12 +154,14 @@ fn open(
         compression: config.snapshots.compression,
         read_only: false,
     };
+    let recovered = recovery::recover(directories, &recovery)?;
+    let loaded = counted_load(&recovered);
     let Recovered {
         mut database,
         replayed,
         torn,
         ..
-    } = recovery::recover(directories, &recovery)?;
+    } = recovered;
     let log_tell = tell.clone();
     let writer = LogWriter::start(directories.clone(), config.log.clone(), move |written| {
         // The loop may have ended already.
@@ -189,8 +192,22 @@ fn open(
             super_digest: config.super_digest.clone(),
         },
     };
-    let pipeline = Pipeline::new(database, Standalone::new(writer), options, clock);
+    let mut pipeline = Pipeline::new(database, Standalone::new(writer), options, clock);
+    pipeline.stats.disk = loaded;
     Ok((pipeline, snapshots))
+}
+
+fn counted_load(recovered: &Recovered) -> DiskStats {
+    let mut stats = DiskStats::default();
+    let snapshot_ms = millis(recovered.snapshot_took.unwrap_or_default());
+    let logs_ms = millis(recovered.logs_took);
+    if recovered.snapshot_took.is_some() {
+        stats.snapshot_load_ms.observe(snapshot_ms);
+        stats.transactions_loaded.observe(recovered.replayed);
+        stats.transactions_load_ms.observe(logs_ms);
+    }
+    stats.load_ms.observe(snapshot_ms + logs_ms);
+    stats
 }
 
 fn operator(config: &ServerConfig, directories: &Directories, port: u16) -> Operator {

@@ -41,7 +41,12 @@ impl<C: Commit> Pipeline<C> {
         bytes: u64,
         received_ms: i64,
     ) {
-        self.stats.replied(bytes);
+        if op == OpCode::Ping {
+            // As the real server counts: `response_bytes` is without pings.
+            self.stats.sent(bytes);
+        } else {
+            self.stats.replied(bytes);
+        }
         self.count_latency(id, xid, op, received_ms);
     }
 

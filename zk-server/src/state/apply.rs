@@ -16,6 +16,7 @@ use common::zk::txn::{CloseSessionTxn, TxnBody, TxnEntry, TxnHeader};
 
 use crate::state::acl_cache::SharedAcl;
 use crate::state::database::{Database, Event};
+use crate::state::digest::DigestHistory;
 use crate::state::tree::{NewNode, Tree, TreeError, split};
 use crate::state::watches::ConnectionId;
 use crate::state::znode::Lifetime;
@@ -57,6 +58,9 @@ pub fn apply(db: &mut Database, entry: &TxnEntry, now_ms: i64, events: &mut Vec<
     db.last_zxid = db.last_zxid.max(header.zxid);
     db.applied_count += 1;
     db.pending.applied(header.zxid);
+    if DigestHistory::keeps(header.zxid) && db.options.tree.digests {
+        db.digests.add(header.zxid, db.tree.digest());
+    }
     outcome
 }
 

@@ -7,6 +7,7 @@ use common::zk::response::EventType;
 use crate::auth::schemes::Schemes;
 use crate::metrics::state::StateStats;
 use crate::state::acl_cache::SharedAcl;
+use crate::state::digest::DigestHistory;
 use crate::state::pending::Pending;
 use crate::state::sessions::Sessions;
 use crate::state::tree::{Tree, TreeOptions};
@@ -73,6 +74,8 @@ pub struct Database {
     pub schemes: Schemes,
     /// Transactions applied by this process.
     pub applied_count: u64,
+    /// Digests of the tree as it was, for the operators to compare servers by.
+    pub digests: DigestHistory,
     /// Counters.
     pub stats: StateStats,
 }
@@ -90,6 +93,7 @@ impl Database {
             options,
             schemes: Schemes::default(),
             applied_count: 0,
+            digests: DigestHistory::default(),
             stats: StateStats::default(),
         }
     }

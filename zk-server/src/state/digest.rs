@@ -3,6 +3,8 @@
 //! The digest is the wrapping sum, over all znodes outside `/zookeeper/`, of the CRC32 of path
 //! (empty for the root), data and 60 bytes of Stat (DigestCalculator.java, AdHash.java).
 
+use std::collections::VecDeque;
+
 use common::zk::data::StatPersisted;
 
 /// Version of the calculation, as it is written beside every digest.
@@ -33,4 +35,39 @@ pub fn of_node(path: &str, data: Option<&[u8]>, stat: &StatPersisted) -> u32 {
     }
     crc.update(&fields);
     crc.finalize()
+}
+
+/// One zxid in so many is kept with the digest of the tree after it.
+const KEPT_EVERY: i64 = 128;
+
+/// How many are kept.
+const KEPT: usize = 1024;
+
+/// Digests of the tree after certain transactions, the oldest first (DataTree.digestLog).
+#[derive(Clone, Debug, Default)]
+pub struct DigestHistory(VecDeque<(i64, u64)>);
+
+impl DigestHistory {
+    /// Whether the digest after this transaction is kept.
+    pub fn keeps(zxid: i64) -> bool {
+        zxid % KEPT_EVERY == 0
+    }
+
+    /// Adds one.
+    pub fn add(&mut self, zxid: i64, digest: u64) {
+        if self.0.len() == KEPT {
+            self.0.pop_front();
+        }
+        self.0.push_back((zxid, digest));
+    }
+
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Zxids and digests.
+    pub fn iter(&self) -> impl Iterator<Item = (i64, u64)> {
+        self.0.iter().copied()
+    }
 }

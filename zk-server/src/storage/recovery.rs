@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use common::zk::txn::TxnEntry;
 
@@ -70,6 +70,10 @@ pub struct Recovered {
     pub orphans: usize,
     /// The first transaction after which the tree has not the digest that was logged with it.
     pub mismatch: Option<Mismatch>,
+    /// How long reading the snapshot took; `None` if there was none.
+    pub snapshot_took: Option<Duration>,
+    /// How long reading and applying the logs took.
+    pub logs_took: Duration,
 }
 
 /// A digest that does not hold.
@@ -94,10 +98,13 @@ pub fn recover(
     }
     let started = Instant::now();
     let sessions = Sessions::new(options.tick_ms, options.first_session_id);
-    let (snapshot, snapshot_zxid) = match newest_snapshot(directories, options)? {
+    let found = newest_snapshot(directories, options)?;
+    let snapshot_took = found.as_ref().map(|_| started.elapsed());
+    let (snapshot, snapshot_zxid) = match found {
         Some(found) => found,
         None => (first_snapshot(directories, options)?, 0),
     };
+    let logs_started = Instant::now();
     let mut database = Database::new(snapshot.tree, sessions, snapshot_zxid, options.database);
     for (id, timeout_ms) in snapshot.sessions {
         database.sessions.commit(id, timeout_ms, options.now_ms);
@@ -116,6 +123,7 @@ pub fn recover(
     for (i, file) in logs.iter().enumerate() {
         replay.log(file, i + 1 == logs.len())?;
     }
+    let logs_took = logs_started.elapsed();
     replay.database.sessions.touch_all(options.now_ms);
     tracing::info!(
         "{} txns loaded in {} ms",
@@ -142,6 +150,8 @@ pub fn recover(
         torn: replay.torn,
         orphans,
         mismatch: replay.mismatch,
+        snapshot_took,
+        logs_took,
     })
 }
 
@@ -333,13 +343,18 @@ impl Replay {
             return;
         };
         // Until the snapshot's own digest holds, the tree may be ahead of the log.
-        if self.snapshot_digest.is_none() && self.database.options.tree.digests {
+        if self.snapshot_digest.is_some() {
+            self.database.digests.clear();
+        } else if self.database.options.tree.digests {
             self.compare(entry.header.zxid, logged.tree_digest as u64);
         }
     }
 
     fn compare(&mut self, zxid: i64, expected: u64) {
         let found = self.database.tree.digest();
+        if found != expected {
+            self.database.stats.digest_mismatches += 1;
+        }
         if found != expected && self.mismatch.is_none() {
             self.mismatch = Some(Mismatch {
                 zxid,
