@@ -61,6 +61,7 @@ pub struct ZooKeeper {
     port: Port,
     scratch: Scratch,
     extra: String,
+    properties: Vec<String>,
     file_limit_kib: Option<u64>,
     process: Option<Process>,
 }
@@ -79,11 +80,20 @@ impl ZooKeeper {
     /// # Errors
     /// When it does not listen in time.
     pub fn start_with(maker: Maker, extra: &str) -> Result<Self> {
+        Self::start_with_properties(maker, extra, &[])
+    }
+
+    /// Starts one with more lines in its configuration and with system properties, `-Dname=value`.
+    ///
+    /// # Errors
+    /// When it does not listen in time.
+    pub fn start_with_properties(maker: Maker, extra: &str, properties: &[&str]) -> Result<Self> {
         let mut server = Self {
             maker,
             port: Port::take()?,
             scratch: Scratch::new(&format!("zookeeper-{maker:?}"))?,
             extra: extra.to_owned(),
+            properties: properties.iter().map(|text| (*text).to_owned()).collect(),
             file_limit_kib: None,
             process: None,
         };
@@ -102,10 +112,15 @@ impl ZooKeeper {
                 let mut command = apache::java()?;
                 command
                     .arg("-Dzookeeper.admin.enableServer=false")
+                    .args(&self.properties)
                     .arg(apache::ZOOKEEPER_SERVER);
                 command
             }
-            Maker::Ours => ours::zk_server()?,
+            Maker::Ours => {
+                let mut command = ours::zk_server()?;
+                command.args(&self.properties);
+                command
+            }
         };
         command.arg(config);
         if let Some(limit) = self.file_limit_kib {

@@ -10,8 +10,6 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::LocalSet;
 
-use crate::auth::options::AuthOptions;
-use crate::auth::schemes::Schemes;
 use crate::config::server_config::ServerConfig;
 use crate::error::ServerError;
 use crate::metrics::server::DiskStats;
@@ -185,12 +183,7 @@ fn open(
         max_client_connections: config.max_client_connections,
         max_connections: config.max_connections,
         outstanding_limit: config.outstanding_limit,
-        auth: AuthOptions {
-            schemes: Schemes {
-                digest: config.digest_auth,
-            },
-            super_digest: config.super_digest.clone(),
-        },
+        auth: config.auth.clone(),
     };
     let mut pipeline = Pipeline::new(database, Standalone::new(writer), options, clock);
     pipeline.stats.disk = loaded;

@@ -21,6 +21,23 @@ pub const MAX_CHALLENGE_BYTES: usize = 2048;
 /// A nonce is used once, so this is its count in every hash.
 const NONCE_COUNT: &[u8] = b"00000001";
 
+/// What a client says, once at most; anything else is passed over.
+const DIRECTIVES: &[&str] = &[
+    "username",
+    "realm",
+    "nonce",
+    "cnonce",
+    "nonce-count",
+    "qop",
+    "digest-uri",
+    "response",
+    "maxbuf",
+    "charset",
+    "cipher",
+    "authzid",
+    "auth-param",
+];
+
 /// The only quality of protection offered and asked for: no layer after authentication.
 const QOP: &str = "auth";
 
@@ -39,6 +56,12 @@ pub enum DigestMd5Error {
     /// A directive does not have the value that it must have.
     #[error("directive {0} has the unexpected value '{1}'")]
     Unexpected(&'static str, String),
+    /// A number that is none.
+    #[error("directive {0} is no number: '{1}'")]
+    NotANumber(&'static str, String),
+    /// A user's name that cannot be one.
+    #[error("'{0}' cannot be the name of a user")]
+    BadName(String),
     /// There is no such user.
     #[error("no user '{0}'")]
     UnknownUser(String),
@@ -95,7 +118,7 @@ pub fn verify(
         return Err(DigestMd5Error::TooLong(response.len()));
     }
     let directives = Directives::parse(response)?;
-    for key in ["nonce-count", "cipher", "auth-param"] {
+    for key in DIRECTIVES {
         directives.single(key)?;
     }
     let text = |key: &'static str| -> Result<Option<String>, DigestMd5Error> {
@@ -109,13 +132,7 @@ pub fn verify(
     if charset.as_deref().is_some_and(|charset| charset != "utf-8") {
         return Err(unexpected("charset", &charset));
     }
-    let buffer = text("maxbuf")?;
-    if buffer
-        .as_deref()
-        .is_some_and(|size| size.parse::<i32>().is_err())
-    {
-        return Err(unexpected("maxbuf", &buffer));
-    }
+    number(&directives, "maxbuf", 10)?;
     let user = text("username")?.ok_or(DigestMd5Error::Missing("username"))?;
     let realm = text("realm")?;
     if realm.as_deref() != Some(service.name) {
@@ -128,6 +145,10 @@ pub fn verify(
     let cnonce = directives
         .single("cnonce")?
         .ok_or(DigestMd5Error::Missing("cnonce"))?;
+    let count = number(&directives, "nonce-count", 16)?;
+    if count.is_some_and(|count| count != 1) {
+        return Err(unexpected("nonce-count", &text("nonce-count")?));
+    }
     let qop = text("qop")?;
     if qop.as_deref().is_some_and(|qop| qop != QOP) {
         return Err(unexpected("qop", &qop));
@@ -156,6 +177,22 @@ pub fn verify(
     }
     let reply = format!("rspauth={}", session.response("")).into_bytes();
     Ok(Verified { user, reply })
+}
+
+/// A number as Java's `Integer.parseInt` reads it.
+fn number(
+    directives: &Directives,
+    key: &'static str,
+    base: u32,
+) -> Result<Option<i32>, DigestMd5Error> {
+    let Some(value) = directives.single(key)? else {
+        return Ok(None);
+    };
+    let text = String::from_utf8_lossy(value);
+    match i32::from_str_radix(&text, base) {
+        Ok(number) => Ok(Some(number)),
+        Err(_) => Err(DigestMd5Error::NotANumber(key, text.into_owned())),
+    }
 }
 
 /// A client's answer, and what the server must say to it.

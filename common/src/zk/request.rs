@@ -254,8 +254,8 @@ records! {
     pub struct AuthPacket {
         /// 0.
         pub kind: i32,
-        /// The scheme.
-        pub scheme: ByteString,
+        /// The scheme; a client that sends none is none of the known ones.
+        pub scheme: Option<ByteString>,
         /// What the scheme takes for proof.
         pub auth: Option<Bytes>,
     }

@@ -4,4 +4,5 @@ pub mod digest;
 pub mod identities;
 pub mod ip;
 pub mod options;
+pub mod sasl;
 pub mod schemes;

@@ -3,7 +3,7 @@
 
 use common::zk::data::Id;
 
-use crate::auth::{digest, ip};
+use crate::auth::{digest, ip, sasl};
 
 /// The scheme that every client fits, with its only id.
 const WORLD: (&str, &str) = ("world", "anyone");
@@ -16,11 +16,22 @@ pub const SUPER: &str = "super";
 pub struct Schemes {
     /// `DigestAuthenticationProvider.enabled`.
     pub digest: bool,
+    /// SASLAuthenticationProvider: ACLs may name SASL users.
+    pub sasl: bool,
+    /// EnsembleAuthenticationProvider: clients may check that they talk to the right ensemble.
+    pub ensemble: bool,
+    /// `letAnySaslUserDoX`: ACL entries of `sasl` with this id are for every SASL user.
+    pub any_sasl_user: Option<String>,
 }
 
 impl Default for Schemes {
     fn default() -> Self {
-        Self { digest: true }
+        Self {
+            digest: true,
+            sasl: false,
+            ensemble: false,
+            any_sasl_user: None,
+        }
     }
 }
 
@@ -30,6 +41,8 @@ impl Schemes {
         match scheme {
             "ip" => true,
             "digest" => self.digest,
+            "sasl" => self.sasl,
+            "ensemble" => self.ensemble,
             _ => false,
         }
     }
@@ -40,6 +53,12 @@ impl Schemes {
             && self.has(&entry.scheme)
             && match &*entry.scheme {
                 "ip" => ip::matches(&client.id, &entry.id),
+                "sasl" => {
+                    &*client.id == "super"
+                        || client.id == entry.id
+                        || self.any_sasl_user.as_deref() == Some(&*entry.id)
+                }
+                "ensemble" => false,
                 _ => client.id == entry.id,
             }
     }
@@ -53,6 +72,7 @@ impl Schemes {
             && match &*id.scheme {
                 "digest" => digest::is_valid(&id.id),
                 "ip" => ip::is_valid(&id.id),
+                "sasl" => sasl::is_valid(&id.id),
                 _ => false,
             }
     }
@@ -60,7 +80,7 @@ impl Schemes {
     /// Whether an identity was proved, so that `auth` in an ACL stands for it; an address is only
     /// observed.
     pub fn is_authenticated(&self, id: &Id) -> bool {
-        self.has(&id.scheme) && &*id.scheme == "digest"
+        self.has(&id.scheme) && matches!(&*id.scheme, "digest" | "sasl")
     }
 
     /// The name of a client in `whoAmI`; empty if its scheme is not registered.

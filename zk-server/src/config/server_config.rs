@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use common::config::ConfigError;
 
+use crate::auth::options::AuthOptions;
+use crate::config::authentication;
 use crate::config::load::{self, CommandLine};
 use crate::config::values::{Note, Values};
 use crate::pipeline::snapshots::SnapshotOptions;
@@ -65,10 +67,8 @@ pub struct ServerConfig {
     pub sessionless_timeout: Duration,
     /// `tcpKeepAlive`.
     pub tcp_keep_alive: bool,
-    /// `user:digest` of the super user.
-    pub super_digest: Option<String>,
-    /// `DigestAuthenticationProvider.enabled`.
-    pub digest_auth: bool,
+    /// Whom to believe.
+    pub auth: AuthOptions,
     /// How containers and TTL znodes are cleaned up.
     pub containers: ContainerConfig,
     /// `admin.enableServer`.
@@ -94,11 +94,16 @@ impl ServerConfig {
     pub fn load(command_line: &CommandLine) -> Result<(Self, Vec<Note>), ConfigError> {
         let mut values = load::load(command_line)?;
         let client_port = single_server(&mut values)?;
-        let config = Self::from_values(&values, client_port)?;
+        let auth = authentication::options(&values, &command_line.properties)?;
+        let config = Self::from_values(&values, client_port, auth)?;
         Ok((config, values.notes().to_vec()))
     }
 
-    fn from_values(values: &Values, client_port: Option<u16>) -> Result<Self, ConfigError> {
+    fn from_values(
+        values: &Values,
+        client_port: Option<u16>,
+        auth: AuthOptions,
+    ) -> Result<Self, ConfigError> {
         let data_dir = PathBuf::from(values.required_text("dataDir")?);
         let data_log_dir = values
             .text("dataLogDir")
@@ -176,10 +181,7 @@ impl ServerConfig {
                 values.required("nio.sessionlessCnxnTimeout")?,
             ),
             tcp_keep_alive: values.flag("tcpKeepAlive"),
-            super_digest: values
-                .text("DigestAuthenticationProvider.superDigest")
-                .map(str::to_owned),
-            digest_auth: values.flag("DigestAuthenticationProvider.enabled"),
+            auth,
             containers: ContainerConfig {
                 check_interval: Duration::from_millis(
                     values

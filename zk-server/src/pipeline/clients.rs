@@ -9,6 +9,8 @@ use common::zk::data::Id;
 use common::zk::request::Request;
 use tokio::sync::Notify;
 
+use crate::auth::ip;
+use crate::auth::sasl::Exchange;
 use crate::metrics::connection::ConnectionStats;
 use crate::pipeline::transport::Transport;
 use crate::state::watches::ConnectionId;
@@ -75,6 +77,8 @@ pub struct Client {
     pub knows_read_only: bool,
     /// Its identities.
     pub ids: Rc<[Id]>,
+    /// How far it has come with proving who it is by SASL.
+    pub sasl: Exchange,
     /// Its address.
     pub peer: SocketAddr,
     /// What it counts.
@@ -93,6 +97,11 @@ pub struct Client {
 }
 
 impl Client {
+    /// The identity that its address gives it.
+    pub fn address_id(&self) -> Id {
+        address_id(self.peer.ip())
+    }
+
     /// Whether its requests may be read now.
     pub fn wants_input(&self) -> bool {
         matches!(self.phase, Phase::New | Phase::Open)
@@ -137,6 +146,10 @@ impl Client {
     }
 }
 
+fn address_id(address: IpAddr) -> Id {
+    Id::new("ip", ip::text(address))
+}
+
 /// All connections.
 #[derive(Debug, Default)]
 pub struct Clients {
@@ -158,7 +171,8 @@ impl Clients {
             session: 0,
             timeout_ms: 0,
             knows_read_only: true,
-            ids: Rc::from([Id::new("ip", address.to_string())]),
+            ids: Rc::from([address_id(address)]),
+            sasl: Exchange::default(),
             peer: SocketAddr::new(address, peer.port()),
             stats: ConnectionStats::new(now_ms),
             queue: VecDeque::new(),

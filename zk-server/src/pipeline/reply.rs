@@ -1,12 +1,11 @@
 //! Pure: frames to clients.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use bytestring::ByteString;
 use common::zk::code::{ErrorCode, OpCode};
 use common::zk::connect::{ConnectResponse, PASSWORD_BYTES};
 use common::zk::jute::{Record, encode_str};
 use common::zk::multi::MultiResponse;
-use common::zk::request::XID_NOTIFICATION;
+use common::zk::request::{SaslToken, XID_NOTIFICATION};
 use common::zk::response::{
     Create2Response, EventType, ReplyHeader, STATE_SYNC_CONNECTED, StatResponse,
 };
@@ -114,10 +113,21 @@ pub fn put_connect_response(
     end_reply(start, Ok(()), out)
 }
 
-/// Puts the answer to a SASL token where no SASL is configured: none (ZooKeeperServer.processSasl).
-pub fn put_no_sasl(xid: i32, out: &mut BytesMut) -> u64 {
-    let start = begin_reply(xid, 0, out);
-    None::<ByteString>.encode(out);
+/// Puts the answer to a SASL token. One that says no has a body, too: no token.
+pub fn put_sasl(
+    xid: i32,
+    result: Result<(), ErrorCode>,
+    token: Option<&[u8]>,
+    out: &mut BytesMut,
+) -> u64 {
+    let start = out.len();
+    out.put_i32(0);
+    let err = result.err().map_or(0, ErrorCode::code);
+    ReplyHeader { xid, zxid: 0, err }.encode(out);
+    SaslToken {
+        token: token.map(Bytes::copy_from_slice),
+    }
+    .encode(out);
     end_reply(start, Ok(()), out)
 }
 

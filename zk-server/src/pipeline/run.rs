@@ -158,10 +158,8 @@ impl<C: Commit> Pipeline<C> {
         let op = OpCode::from_code(header.op);
         match op {
             Some(OpCode::Auth) => return self.authenticate(id, header.xid, &mut reader),
-            Some(OpCode::Sasl) => {
-                self.send(id, |out| reply::put_no_sasl(header.xid, out));
-                return Ok(());
-            }
+            Some(OpCode::Sasl) => return self.sasl(id, header.xid, &mut reader),
+            _ if !self.may_request(id, header.xid) => return Ok(()),
             _ => {}
         }
         // What comes after the end of a session is dropped without an answer.

@@ -235,7 +235,7 @@ impl Random {
                 1 => Request::WhoAmI,
                 _ => Request::Auth(AuthPacket {
                     kind: 0,
-                    scheme: "digest".into(),
+                    scheme: Some("digest".into()),
                     auth: Some(Bytes::from(self.pick(&["u:p", "v:q"]))),
                 }),
             },

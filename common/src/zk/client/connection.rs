@@ -133,7 +133,7 @@ impl Session {
         let Auth { scheme, auth, .. } = &self.auths[index];
         let packet = AuthPacket {
             kind: 0,
-            scheme: scheme.as_str().into(),
+            scheme: Some(scheme.as_str().into()),
             auth: Some(auth.clone()),
         };
         link.put(XID_AUTH, OpCode::Auth, &packet.to_bytes());

@@ -1,0 +1,204 @@
+//! Shell: whom the server believes: the keys of authentication, and the JAAS file of SASL users.
+//!
+//! SASL users stand in the section `Server` of the file that `java.security.auth.login.config`
+//! names, as options `user_NAME="password"` of ZooKeeper's `DigestLoginModule`; or in the
+//! configuration itself, which in TOML reads `[sasl.users]`, `NAME = "password"`.
+
+use std::path::PathBuf;
+
+use common::config::ConfigError;
+use common::sasl::jaas::{self, LoginModule, Section};
+
+use crate::auth::digest::Algorithm;
+use crate::auth::options::AuthOptions;
+use crate::auth::sasl::Users;
+use crate::auth::schemes::Schemes;
+use crate::config::load::Property;
+use crate::config::values::Values;
+
+const JAAS_FILE: &str = "java.security.auth.login.config";
+
+/// Where the providers of ZooKeeper are, in Java.
+const PROVIDERS: &str = "org.apache.zookeeper.server.auth.";
+
+/// Before a user's name, in an option of a login module.
+const USER_PREFIX: &str = "user_";
+
+/// Reads all of it; the properties are those that the JAAS file may name.
+///
+/// # Errors
+/// A value that makes no sense, a JAAS file that cannot be read, and what is not supported.
+pub fn options(values: &Values, properties: &[Property]) -> Result<AuthOptions, ConfigError> {
+    let schemes = schemes(values)?;
+    Ok(AuthOptions {
+        digest_algorithm: digest_algorithm(values)?,
+        super_digest: text(values, "DigestAuthenticationProvider.superDigest"),
+        sasl_users: sasl_users(values, properties)?,
+        sasl_super_users: values
+            .beginning_with("superUser")
+            .map(|(_, user)| user.to_owned())
+            .collect(),
+        allow_sasl_failed: values.flag("allowSaslFailedClients"),
+        enforced_schemes: enforced(values, &schemes)?,
+        ensemble_names: values.text("ensembleAuthName").map(items),
+        schemes,
+    })
+}
+
+fn text(values: &Values, name: &str) -> Option<String> {
+    values.text(name).map(str::to_owned)
+}
+
+/// A list as ZooKeeper splits it: blanks around items go, empty items stay.
+fn items(text: &str) -> Vec<String> {
+    text.split(',').map(|item| item.trim().to_owned()).collect()
+}
+
+/// The schemes that `authProvider.*` adds; their keys' endings mean nothing.
+fn schemes(values: &Values) -> Result<Schemes, ConfigError> {
+    let mut schemes = Schemes {
+        digest: values.flag("DigestAuthenticationProvider.enabled"),
+        any_sasl_user: text(values, "letAnySaslUserDoX"),
+        ..Schemes::default()
+    };
+    for (key, class) in values.beginning_with("authProvider.") {
+        match class.strip_prefix(PROVIDERS) {
+            Some("SASLAuthenticationProvider") => schemes.sasl = true,
+            Some("DigestAuthenticationProvider") => schemes.digest = true,
+            Some("EnsembleAuthenticationProvider") => schemes.ensemble = true,
+            Some("IPAuthenticationProvider") => {}
+            _ => {
+                let reason = format!(
+                    "the authentication provider {class} cannot be loaded: this server runs no Java classes; \
+                     it has SASLAuthenticationProvider, DigestAuthenticationProvider, \
+                     EnsembleAuthenticationProvider and IPAuthenticationProvider of {PROVIDERS}*"
+                );
+                return Err(values.reject(key, reason));
+            }
+        }
+    }
+    Ok(schemes)
+}
+
+fn digest_algorithm(values: &Values) -> Result<Algorithm, ConfigError> {
+    const KEY: &str = "DigestAuthenticationProvider.digestAlg";
+    let name = values.text(KEY).unwrap_or_default();
+    Algorithm::by_name(name).ok_or_else(|| {
+        let reason =
+            "no such digest algorithm here; use SHA1, SHA-256, SHA-512 or SHA3-256".to_owned();
+        values.reject(KEY, reason)
+    })
+}
+
+/// The schemes of which a client must prove one.
+fn enforced(values: &Values, schemes: &Schemes) -> Result<Vec<String>, ConfigError> {
+    let (key, enforced) = if values.flag("sessionRequireClientSASLAuth") {
+        ("sessionRequireClientSASLAuth", vec!["sasl".to_owned()])
+    } else if values.flag("enforce.auth.enabled") {
+        let schemes = values.text("enforce.auth.schemes").map(items);
+        ("enforce.auth.schemes", schemes.unwrap_or_default())
+    } else {
+        return Ok(Vec::new());
+    };
+    if enforced.is_empty() {
+        let reason = "enforce.auth.enabled is true, so enforce.auth.schemes must be set";
+        return Err(values.conflict(reason.to_owned()));
+    }
+    if let Some(scheme) = enforced.iter().find(|scheme| !schemes.has(scheme)) {
+        let hint = if scheme == "sasl" {
+            format!("; set authProvider.sasl={PROVIDERS}SASLAuthenticationProvider")
+        } else {
+            String::new()
+        };
+        let reason = format!("authentication scheme {scheme} is not available{hint}");
+        return Err(values.reject(key, reason));
+    }
+    Ok(enforced)
+}
+
+/// Who may log in; `None` if SASL is not configured at all.
+fn sasl_users(values: &Values, properties: &[Property]) -> Result<Option<Users>, ConfigError> {
+    let mut users = jaas_users(values, properties)?;
+    for (key, password) in values.beginning_with("sasl.users.") {
+        let name = key.trim_start_matches("sasl.users.");
+        users.get_or_insert_default().set(name, password);
+    }
+    if let (Some(users), Some(password)) = (
+        &mut users,
+        values.text("SASLAuthenticationProvider.superPassword"),
+    ) {
+        users.set_super_password(password);
+    }
+    Ok(users)
+}
+
+/// The users of the JAAS file; a file without the section configures nothing.
+fn jaas_users(values: &Values, properties: &[Property]) -> Result<Option<Users>, ConfigError> {
+    let Some(value) = values.text(JAAS_FILE) else {
+        return Ok(None);
+    };
+    let path = jaas_path(value);
+    let shown = path.display();
+    let bytes = std::fs::read(&path)
+        .map_err(|e| values.reject(JAAS_FILE, format!("cannot read {shown}: {e}")))?;
+    let sections = jaas::parse(&String::from_utf8_lossy(&bytes), |name| {
+        property(properties, name)
+    })
+    .map_err(|e| values.reject(JAAS_FILE, format!("{shown}: {e}")))?;
+    let name = values.text("sasl.serverconfig").unwrap_or_default();
+    let Some(section) = sections.into_iter().find(|section| section.name == name) else {
+        return Ok(None);
+    };
+    let users = section_users(&section)
+        .map_err(|reason| values.reject(JAAS_FILE, format!("{shown}: section {name}: {reason}")))?;
+    Ok(Some(users))
+}
+
+/// A path or a `file:` address; a `=` before it says that no other file counts.
+fn jaas_path(value: &str) -> PathBuf {
+    let value = value.strip_prefix('=').unwrap_or(value);
+    let path = match value.strip_prefix("file:") {
+        Some(path) => path.strip_prefix("//").unwrap_or(path),
+        None => value,
+    };
+    PathBuf::from(path)
+}
+
+/// The system properties that a JAAS file may name: those of a JVM that matter, and `-D` options.
+fn property(properties: &[Property], name: &str) -> Option<String> {
+    let variable = |name: &str| std::env::var(name).ok();
+    match name {
+        "user.home" => variable("HOME"),
+        "user.name" => variable("USER"),
+        "user.dir" => std::env::current_dir()
+            .ok()
+            .map(|dir| dir.display().to_string()),
+        "file.separator" => Some("/".to_owned()),
+        _ => properties
+            .iter()
+            .rfind(|property| property.name == name)
+            .map(|property| property.value.clone()),
+    }
+}
+
+fn section_users(section: &Section) -> Result<Users, String> {
+    let mut users = Users::default();
+    for LoginModule { class, options } in &section.modules {
+        if class.ends_with("Krb5LoginModule") {
+            return Err(
+                "Kerberos (GSSAPI) is not supported; list users for DIGEST-MD5 instead".to_owned(),
+            );
+        }
+        if *class != format!("{PROVIDERS}DigestLoginModule") {
+            return Err(format!(
+                "the login module {class} is not supported; use {PROVIDERS}DigestLoginModule"
+            ));
+        }
+        for (option, value) in options {
+            if let Some(user) = option.strip_prefix(USER_PREFIX) {
+                users.set(user, value);
+            }
+        }
+    }
+    Ok(users)
+}
