@@ -129,7 +129,9 @@ impl Settings {
         };
         for property in properties {
             let origin = Origin::File(path.to_path_buf(), property.line);
-            settings.insert(property.key, property.value.trim().to_string(), origin);
+            // Java's trim: everything up to the blank, and nothing beyond ASCII.
+            let value = property.value.trim_matches(|c| c <= ' ').to_string();
+            settings.insert(property.key, value, origin);
         }
         Ok(settings)
     }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use common::config::{ConfigError, Origin};
 use zk_server::config::load::CommandLine;
+use zk_server::config::report;
 use zk_server::config::server_config::ServerConfig;
 use zk_server::config::values::Note;
 use zk_server::error::ServerError;
@@ -114,9 +115,12 @@ fn check_config(mut line: CommandLine) -> ExitCode {
 }
 
 fn check(line: &CommandLine) -> Result<(), ConfigError> {
-    let (_, notes) = ServerConfig::load(line)?;
+    let (config, notes) = ServerConfig::load(line)?;
     for Note { warning, text } in &notes {
         println!("{} {text}", if *warning { "WARN" } else { "INFO" });
+    }
+    for setting in report::effective(&config) {
+        println!("{setting}");
     }
     println!("{}: the configuration can be used", line.arguments[0]);
     Ok(())

@@ -141,7 +141,13 @@ pub fn find(name: &str, places: &[Place]) -> Option<&'static Key> {
         .iter()
         .flat_map(|table| table.iter())
         .filter(|key| places.contains(&key.place) && key.matches(name))
-        .max_by_key(|key| (key.name == name, key.name.len()))
+        .max_by_key(|key| {
+            (
+                key.name == name,
+                key.name.len(),
+                key.place != Place::Property,
+            )
+        })
 }
 
 /// A number as Java's `Integer.decode` and `Long.decode` read it: `0x`, `#` and `0` are bases.

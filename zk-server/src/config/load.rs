@@ -98,9 +98,12 @@ fn positional(arguments: &[String]) -> Settings {
 }
 
 fn from_file(read: &Settings, settings: &mut Settings, notes: &mut Vec<Note>) {
+    // A TOML file is no file of ZooKeeper's: there all keys are equal.
+    let toml = read.path().extension().is_some_and(|end| end == "toml");
     for (written, setting) in read.iter() {
         let name = written.trim();
-        if keys::find(name, &[Place::File, Place::Both]).is_some() {
+        let known = keys::find(name, &[Place::File, Place::Both]).is_some();
+        if known || (toml && keys::find(name, &[Place::Property]).is_some()) {
             settings.insert(
                 name.to_owned(),
                 setting.value.clone(),
@@ -133,15 +136,16 @@ fn from_properties(properties: &[Property], settings: &mut Settings, notes: &mut
             origin,
         } = property;
         let bare = name.strip_prefix("zookeeper.");
-        let why = if let Some(bare) = bare.filter(|bare| is_key(bare, Place::Both)) {
-            if !from_file.iter().any(|set| set == bare) {
-                settings.insert(bare.to_owned(), value.clone(), origin.clone());
+        let row = match bare.filter(|bare| is_key(bare, Place::Both)) {
+            Some(bare) => Some(bare),
+            None => Some(name.as_str()).filter(|name| is_key(name, Place::Property)),
+        };
+        let why = if let Some(row) = row {
+            if !from_file.iter().any(|set| set == row) {
+                settings.insert(row.to_owned(), value.clone(), origin.clone());
                 continue;
             }
-            format!("-D{name} has no effect: the file sets {bare}, and the file wins")
-        } else if is_key(name, Place::Property) {
-            settings.insert(name.clone(), value.clone(), origin.clone());
-            continue;
+            format!("-D{name} has no effect: the file sets {row}, and the file wins")
         } else if let Some(bare) = bare.filter(|bare| is_key(bare, Place::File)) {
             format!("-D{name} has no effect, as in ZooKeeper; set {bare} in the file instead")
         } else if is_key(name, Place::Both) {

@@ -3,6 +3,9 @@
 pub mod authentication;
 pub mod keys;
 pub mod load;
+pub mod members;
+pub mod report;
 pub mod server_config;
+pub mod standalone;
 pub mod tables;
 pub mod values;

@@ -1,6 +1,6 @@
-//! Shell: the values configuration, and the rules over several keys (QuorumPeerConfig.java).
+//! Shell: the typed configuration, and the rules over several keys (QuorumPeerConfig.java).
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use common::config::ConfigError;
 use crate::auth::options::AuthOptions;
 use crate::config::authentication;
 use crate::config::load::{self, CommandLine};
+use crate::config::standalone;
 use crate::config::values::{Note, Values};
 use crate::pipeline::snapshots::SnapshotOptions;
 use crate::state::database::DatabaseOptions;
@@ -65,7 +66,7 @@ pub struct ServerConfig {
     pub outstanding_limit: usize,
     /// How long a connection may be without a session.
     pub sessionless_timeout: Duration,
-    /// `tcpKeepAlive`.
+    /// `clientTcpKeepAlive`.
     pub tcp_keep_alive: bool,
     /// Whom to believe.
     pub auth: AuthOptions,
@@ -93,15 +94,16 @@ impl ServerConfig {
     /// What makes the server exit with code 2.
     pub fn load(command_line: &CommandLine) -> Result<(Self, Vec<Note>), ConfigError> {
         let mut values = load::load(command_line)?;
-        let client_port = single_server(&mut values)?;
+        check_quorum_auth(&values)?;
+        let listen = standalone::listen_address(&mut values)?;
         let auth = authentication::options(&values, &command_line.properties)?;
-        let config = Self::from_values(&values, client_port, auth)?;
+        let config = Self::from_values(&values, listen, auth)?;
         Ok((config, values.notes().to_vec()))
     }
 
     fn from_values(
         values: &Values,
-        client_port: Option<u16>,
+        listen: SocketAddr,
         auth: AuthOptions,
     ) -> Result<Self, ConfigError> {
         let data_dir = PathBuf::from(values.required_text("dataDir")?);
@@ -131,17 +133,17 @@ impl ServerConfig {
             data_dir,
             data_log_dir,
             data_dir_autocreate: values.flag("datadir.autocreate"),
-            listen: listen_address(values, client_port)?,
+            listen,
             // Java listens with 50 where nothing is set, and makes the rest of a storm wait a second.
-            backlog: if configured_backlog == -1 {
+            backlog: if configured_backlog < 1 {
                 DEFAULT_BACKLOG
             } else {
                 configured_backlog
             },
             configured_backlog,
             tick_ms,
-            max_client_connections: values.required("maxClientCnxns")?,
-            max_connections: values.required("maxCnxns")?,
+            max_client_connections: at_least_0(values, "maxClientCnxns")?,
+            max_connections: at_least_0(values, "maxCnxns")?,
             min_session_timeout_ms,
             max_session_timeout_ms,
             snapshots_retained: values.required::<i64>("autopurge.snapRetainCount")?.max(3)
@@ -159,9 +161,10 @@ impl ServerConfig {
                 preallocate_bytes: kb("preAllocSize")?,
                 force_sync: values.text("forceSync") != Some("no"),
                 size_limit_bytes: kb("txnLogSizeLimitInKb")?,
-                warn_sync_after: Duration::from_millis(
-                    values.required("fsync.warningthresholdms")?,
-                ),
+                warn_sync_after: Duration::from_millis(at_least_0(
+                    values,
+                    "fsync.warningthresholdms",
+                )? as u64),
             },
             database: DatabaseOptions {
                 tree: TreeOptions {
@@ -176,11 +179,11 @@ impl ServerConfig {
             trust_empty: values.flag("snapshot.trust.empty"),
             four_letter_words: values.items("4lw.commands.whitelist"),
             max_frame_bytes: values.required("jute.maxbuffer")?,
-            outstanding_limit: values.required("globalOutstandingLimit")?,
+            outstanding_limit: at_least_0(values, "globalOutstandingLimit")?,
             sessionless_timeout: Duration::from_millis(
                 values.required("nio.sessionlessCnxnTimeout")?,
             ),
-            tcp_keep_alive: values.flag("tcpKeepAlive"),
+            tcp_keep_alive: values.flag("clientTcpKeepAlive"),
             auth,
             containers: ContainerConfig {
                 check_interval: Duration::from_millis(
@@ -198,49 +201,22 @@ impl ServerConfig {
     }
 }
 
-/// One `server.N` line is a standalone server; more are an ensemble. Answers the client port that
-/// the line has.
-fn single_server(values: &mut Values) -> Result<Option<u16>, ConfigError> {
-    let servers: Vec<(String, String)> = values
-        .beginning_with("server.")
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .collect();
-    match servers.as_slice() {
-        [] => Ok(None),
-        [(key, value)] => {
-            let text = format!("{key} is the only server: running in standalone mode");
-            values.note(true, text);
-            let port = value
-                .split_once(';')
-                .and_then(|(_, client)| client.rsplit(':').next());
-            Ok(port.and_then(|port| port.trim().parse().ok()))
-        }
-        [(key, _), ..] => Err(values.conflict(format!(
-            "{key} and other server.N lines describe an ensemble, which is not available yet; remove them to run a single server"
-        ))),
-    }
+/// A limit where everything below 1 is none.
+fn at_least_0(values: &Values, key: &str) -> Result<usize, ConfigError> {
+    Ok(usize::try_from(values.required::<i64>(key)?).unwrap_or(0))
 }
 
-fn listen_address(values: &Values, client_port: Option<u16>) -> Result<SocketAddr, ConfigError> {
-    let port = match client_port {
-        Some(port) if !values.is_set("clientPort") => port,
-        _ => values.required("clientPort")?,
-    };
-    let Some(host) = values.text("clientPortAddress") else {
-        // Java listens on all addresses of both kinds where there is IPv6.
-        let any = match std::net::TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)) {
-            Ok(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-            Err(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        };
-        return Ok(SocketAddr::new(any, port));
-    };
-    let mut addresses = (host, port).to_socket_addrs().map_err(|e| {
-        values.reject(
-            "clientPortAddress",
-            format!("the host cannot be resolved: {e}"),
-        )
-    })?;
-    addresses
-        .next()
-        .ok_or_else(|| values.reject("clientPortAddress", "the host has no address".to_owned()))
+/// The settings of SASL between servers, which must fit together even where nobody uses them.
+fn check_quorum_auth(values: &Values) -> Result<(), ConfigError> {
+    let [enabled, server, learner] = [
+        "quorum.auth.enableSasl",
+        "quorum.auth.serverRequireSasl",
+        "quorum.auth.learnerRequireSasl",
+    ];
+    for (needs, needed) in [(server, enabled), (learner, enabled), (server, learner)] {
+        if values.flag(needs) && !values.flag(needed) {
+            return Err(values.reject(needs, format!("{needed} must be true as well")));
+        }
+    }
+    Ok(())
 }

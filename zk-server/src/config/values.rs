@@ -47,7 +47,9 @@ impl Values {
         let origin = &setting.origin;
         match key.effect {
             Effect::Works => {}
-            Effect::Idle(reason) => self.note(false, format!("{origin}: {name} is idle: {reason}")),
+            Effect::Idle(reason) => {
+                self.note(false, format!("{origin}: {name} is not used: {reason}"))
+            }
             Effect::None(reason) => {
                 self.note(true, format!("{origin}: {name} has no effect: {reason}"));
             }

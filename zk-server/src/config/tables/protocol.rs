@@ -2,26 +2,50 @@
 
 use common::config::Rule;
 
-use crate::config::keys::Form::{Flag, IntOrDefault, LongOrDefault};
+use crate::config::keys::Form::{Flag, IntOrDefault, LongOrDefault, Text};
 use crate::config::keys::Key;
+
+const ONE_THREAD: &str = "one thread serves all connections, without Java's buffers and pools";
+const NO_CACHE: &str = "replies are made from the tree, which needs no cache of them";
+const WATCHES: &str = "there is one kind of watch table, which is compact and needs no cleaner";
+const GROUPS: &str = "requests that wait are written together as soon as the disk is free";
+const TOP_PATHS: &str = "statistics of the most used paths are not collected";
 
 /// The rows.
 pub const KEYS: &[Key] = &[
-    Key::both("maxCnxns", IntOrDefault)
-        .default("0")
-        .rule(Rule::AtLeast(0)),
-    Key::both("tcpKeepAlive", Flag).default("false"),
+    Key::both("maxCnxns", IntOrDefault).default("0"),
+    Key::both("clientTcpKeepAlive", Flag).default("false"),
     Key::both("nio.sessionlessCnxnTimeout", IntOrDefault)
         .default("10000")
         .rule(Rule::AtLeast(1)),
-    Key::both("globalOutstandingLimit", IntOrDefault)
-        .default("1000")
-        .rule(Rule::AtLeast(1)),
+    Key::both("nio.numSelectorThreads", Text).idle(ONE_THREAD),
+    Key::both("nio.numWorkerThreads", Text).idle(ONE_THREAD),
+    Key::both("nio.directBufferBytes", Text).idle(ONE_THREAD),
+    Key::both("nio.shutdownTimeout", Text).idle(ONE_THREAD),
+    Key::both("intBufferStartingSizeBytes", Text).idle(ONE_THREAD),
+    Key::both("netty.advancedFlowControl.enabled", Text)
+        .idle("a connection is never read faster than its requests are answered"),
+    Key::both("globalOutstandingLimit", IntOrDefault).default("1000"),
     Key::both("digest.enabled", Flag).default("true"),
     Key::both("closeSessionTxn.enabled", Flag).default("true"),
     Key::both("extendedTypesEnabled", Flag).default("false"),
+    Key::both("emulate353TTLNodes", Flag).default("false"),
     Key::both("enforceQuota", Flag).default("false"),
+    Key::both("maxResponseCacheSize", Text).idle(NO_CACHE),
+    Key::both("maxGetChildrenResponseCacheSize", Text).idle(NO_CACHE),
+    Key::both("watchManagerName", Text).idle(WATCHES),
+    Key::both("watcherCleanThreadsNum", Text).idle(WATCHES),
+    Key::both("watcherCleanThreshold", Text).idle(WATCHES),
+    Key::both("watcherCleanIntervalInSeconds", Text).idle(WATCHES),
+    Key::both("maxInProcessingDeadWatchers", Text).idle(WATCHES),
+    Key::both("bitHashCacheSize", Text).idle(WATCHES),
+    Key::both("maxBatchSize", Text).idle(GROUPS),
+    Key::both("flushDelay", Text).idle(GROUPS),
+    Key::both("maxWriteQueuePollTime", Text).idle(GROUPS),
+    Key::both("pathStats.*", Text).none(TOP_PATHS),
     Key::property("jute.maxbuffer", IntOrDefault).default("1048575"),
+    Key::both("jute.maxbuffer.extrasize", Text)
+        .idle("what the server itself has written is read whatever its size"),
     Key::property("znode.container.checkIntervalMs", IntOrDefault).default("60000"),
     Key::property("znode.container.maxPerMinute", IntOrDefault).default("10000"),
     Key::property("znode.container.maxNeverUsedIntervalMs", LongOrDefault).default("0"),
