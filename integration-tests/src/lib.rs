@@ -9,6 +9,7 @@ pub mod ours;
 pub mod ports;
 pub mod process;
 pub mod python;
+pub mod raw;
 pub mod scripts;
 pub mod stack;
 pub mod stock_tools;

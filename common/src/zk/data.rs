@@ -22,7 +22,7 @@ pub mod perms {
 }
 
 /// Who: an identity of an authentication scheme. Null parts read as empty, which no scheme
-/// accepts either.
+/// accepts either; the reader notes a null id.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Id {
     /// `world`, `auth`, `digest`, `ip`, `x509`, `sasl`, ...
@@ -63,9 +63,14 @@ impl Record for Id {
     const MIN_BYTES: usize = 8;
 
     fn decode(reader: &mut Reader) -> Result<Self, JuteError> {
+        let scheme = reader.read::<Option<ByteString>>()?.unwrap_or_default();
+        let id = reader.read::<Option<ByteString>>()?;
+        if id.is_none() {
+            reader.note_null();
+        }
         Ok(Self {
-            scheme: reader.read::<Option<ByteString>>()?.unwrap_or_default(),
-            id: reader.read::<Option<ByteString>>()?.unwrap_or_default(),
+            scheme,
+            id: id.unwrap_or_default(),
         })
     }
 

@@ -4,7 +4,7 @@
 //! A string and a buffer are an int length and that many bytes; a vector is an int count and
 //! that many items; -1 stands for null in all three.
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use bytestring::ByteString;
 
 /// ZooKeeper's default for `jute.maxbuffer`: the largest frame from a client, in bytes.
@@ -44,56 +44,100 @@ pub enum JuteError {
 #[derive(Debug, Clone)]
 pub struct Reader {
     bytes: Bytes,
+    at: usize,
     max_length: usize,
+    null: bool,
 }
 
 impl Reader {
     /// A reader whose lengths are bounded by the bytes that are there.
     #[must_use]
     pub fn new(bytes: Bytes) -> Self {
-        Self {
-            bytes,
-            max_length: i32::MAX as usize,
-        }
+        Self::with_max_length(bytes, i32::MAX as usize)
     }
 
     /// A reader that also rejects a string or buffer longer than `max_length` bytes.
     #[must_use]
     pub fn with_max_length(bytes: Bytes, max_length: usize) -> Self {
-        Self { bytes, max_length }
+        Self {
+            bytes,
+            at: 0,
+            max_length,
+            null: false,
+        }
     }
 
     /// Bytes not read yet.
     #[must_use]
     pub fn remaining(&self) -> usize {
-        self.bytes.len()
+        self.bytes.len() - self.at
     }
 
     /// Takes all that is left.
     #[must_use]
     pub fn take_rest(&mut self) -> Bytes {
-        std::mem::take(&mut self.bytes)
+        let rest = self.bytes.slice(self.at..);
+        self.at = self.bytes.len();
+        rest
     }
 
     /// The bytes that are left, without taking them.
     #[must_use]
     pub fn peek(&self) -> &[u8] {
-        &self.bytes
+        &self.bytes[self.at..]
+    }
+
+    /// How many bytes have been read.
+    #[must_use]
+    pub fn position(&self) -> usize {
+        self.at
+    }
+
+    /// Goes back to where [`Reader::position`] was.
+    pub fn rewind(&mut self, position: usize) {
+        self.at = position.min(self.at);
+        self.null = false;
+    }
+
+    /// Whether a null was read as something empty, which the real server may not do.
+    #[must_use]
+    pub fn read_null(&self) -> bool {
+        self.null
+    }
+
+    /// Notes that a null was read as something empty.
+    pub fn note_null(&mut self) {
+        self.null = true;
     }
 
     /// Takes the next `count` bytes.
     pub fn take(&mut self, count: usize) -> Result<Bytes, JuteError> {
         self.need(count)?;
-        Ok(self.bytes.split_to(count))
+        let taken = self.bytes.slice(self.at..self.at + count);
+        self.at += count;
+        Ok(taken)
     }
 
     fn need(&self, needed: usize) -> Result<(), JuteError> {
-        let left = self.bytes.len();
+        let left = self.remaining();
         if left < needed {
             Err(JuteError::Eof { needed, left })
         } else {
             Ok(())
         }
+    }
+
+    fn read_array<const N: usize>(&mut self) -> Result<[u8; N], JuteError> {
+        let left = self.peek();
+        let Some(array) = left.first_chunk::<N>() else {
+            return Err(JuteError::Eof {
+                needed: N,
+                left: left.len(),
+            });
+        };
+        let array = *array;
+        self.at += N;
+        Ok(array)
     }
 
     /// Reads one record.
@@ -136,8 +180,7 @@ impl Record for i32 {
     const MIN_BYTES: usize = 4;
 
     fn decode(reader: &mut Reader) -> Result<Self, JuteError> {
-        reader.need(4)?;
-        Ok(reader.bytes.get_i32())
+        Ok(i32::from_be_bytes(reader.read_array()?))
     }
 
     fn encode(&self, out: &mut BytesMut) {
@@ -149,8 +192,7 @@ impl Record for i64 {
     const MIN_BYTES: usize = 8;
 
     fn decode(reader: &mut Reader) -> Result<Self, JuteError> {
-        reader.need(8)?;
-        Ok(reader.bytes.get_i64())
+        Ok(i64::from_be_bytes(reader.read_array()?))
     }
 
     fn encode(&self, out: &mut BytesMut) {
@@ -162,8 +204,7 @@ impl Record for bool {
     const MIN_BYTES: usize = 1;
 
     fn decode(reader: &mut Reader) -> Result<Self, JuteError> {
-        reader.need(1)?;
-        Ok(reader.bytes.get_u8() != 0)
+        Ok(reader.read_array::<1>()? != [0])
     }
 
     fn encode(&self, out: &mut BytesMut) {
@@ -226,13 +267,17 @@ impl Record for Option<ByteString> {
     }
 }
 
-/// A vector. Null is read as empty, as all its users in ZooKeeper treat it; a count below -1
-/// reads as empty too.
+/// A vector. Null is read as empty, and the reader notes it; a count below -1 is empty in the real
+/// server too.
 impl<T: Record> Record for Vec<T> {
     const MIN_BYTES: usize = 4;
 
     fn decode(reader: &mut Reader) -> Result<Self, JuteError> {
-        let count = usize::try_from(reader.read::<i32>()?).unwrap_or(0);
+        let count = reader.read::<i32>()?;
+        if count == -1 {
+            reader.note_null();
+        }
+        let count = usize::try_from(count).unwrap_or(0);
         let mut items = Vec::with_capacity(count.min(reader.remaining() / T::MIN_BYTES.max(1)));
         for _ in 0..count {
             items.push(T::decode(reader)?);

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
 use crate::zk::code::OpCode;
-use crate::zk::data::Stat;
+use crate::zk::data::{Acl, Stat};
 use crate::zk::jute::{JuteError, Reader, Record, records};
 use crate::zk::request::{
     CheckVersionRequest, CreateMode, CreateRequest, CreateTtlRequest, DeleteRequest,
@@ -99,39 +99,27 @@ impl MultiOp {
         matches!(self, Self::GetData(_) | Self::GetChildren(_))
     }
 
-    fn decode(kind: i32, reader: &mut Reader) -> Result<Self, JuteError> {
+    /// Reads the record of an operation of type `kind`.
+    pub fn decode(kind: i32, reader: &mut Reader) -> Result<Self, JuteError> {
         Ok(match OpCode::from_code(kind) {
-            Some(op @ (OpCode::Create | OpCode::Create2 | OpCode::CreateContainer)) => {
-                let create: CreateRequest = reader.read()?;
-                match CreateMode::from_flags(create.flags) {
-                    None => return Err(JuteError::CreateFlags(create.flags)),
-                    // These modes need a time to live, which this record does not have.
-                    Some(mode) if mode.is_ttl() => return Err(JuteError::MixedMulti),
-                    Some(CreateMode::Container) => Self::CreateContainer(create),
-                    Some(_) if op == OpCode::Create => Self::Create(create),
-                    Some(_) if op == OpCode::Create2 => Self::Create2(create),
-                    Some(_) => Self::CreateContainer(create),
-                }
+            Some(OpCode::Create | OpCode::Create2 | OpCode::CreateContainer) => {
+                let CreateRequest {
+                    path,
+                    data,
+                    acl,
+                    flags,
+                } = reader.read()?;
+                return Self::from_create(kind, path, data, acl, flags, None);
             }
             Some(OpCode::CreateTtl) => {
-                let create: CreateTtlRequest = reader.read()?;
-                match CreateMode::from_flags(create.flags) {
-                    Some(mode) if mode.is_ttl() => Self::CreateTtl(create),
-                    // The real server falls back to a plain create here.
-                    mode => {
-                        let plain = CreateRequest {
-                            path: create.path,
-                            data: create.data,
-                            acl: create.acl,
-                            flags: create.flags,
-                        };
-                        if mode == Some(CreateMode::Container) {
-                            Self::CreateContainer(plain)
-                        } else {
-                            Self::Create(plain)
-                        }
-                    }
-                }
+                let CreateTtlRequest {
+                    path,
+                    data,
+                    acl,
+                    flags,
+                    ttl_ms,
+                } = reader.read()?;
+                return Self::from_create(kind, path, data, acl, flags, Some(ttl_ms));
             }
             Some(OpCode::Delete) => Self::Delete(reader.read()?),
             Some(OpCode::SetData) => Self::SetData(reader.read()?),
@@ -139,6 +127,51 @@ impl MultiOp {
             Some(OpCode::GetData) => Self::GetData(reader.read::<WatchableRequest>()?.path),
             Some(OpCode::GetChildren) => Self::GetChildren(reader.read::<WatchableRequest>()?.path),
             _ => return Err(JuteError::Type(kind)),
+        })
+    }
+
+    /// The operation that the parts of a create of type `kind` come to.
+    ///
+    /// # Errors
+    /// When its flags name no mode, or one that the record has no time to live for.
+    pub fn from_create(
+        kind: i32,
+        path: ByteString,
+        data: Option<Bytes>,
+        acl: Vec<Acl>,
+        flags: i32,
+        ttl_ms: Option<i64>,
+    ) -> Result<Self, JuteError> {
+        let mode = CreateMode::from_flags(flags);
+        if let Some(ttl_ms) = ttl_ms
+            && mode.is_some_and(CreateMode::is_ttl)
+        {
+            return Ok(Self::CreateTtl(CreateTtlRequest {
+                path,
+                data,
+                acl,
+                flags,
+                ttl_ms,
+            }));
+        }
+        let create = CreateRequest {
+            path,
+            data,
+            acl,
+            flags,
+        };
+        Ok(match mode {
+            Some(CreateMode::Container) => Self::CreateContainer(create),
+            // The real server falls back to a plain create where no time to live is needed.
+            _ if ttl_ms.is_some() => Self::Create(create),
+            None => return Err(JuteError::CreateFlags(flags)),
+            // These modes need a time to live, which this record does not have.
+            Some(mode) if mode.is_ttl() => return Err(JuteError::MixedMulti),
+            Some(_) => match OpCode::from_code(kind) {
+                Some(OpCode::Create) => Self::Create(create),
+                Some(OpCode::Create2) => Self::Create2(create),
+                _ => Self::CreateContainer(create),
+            },
         })
     }
 

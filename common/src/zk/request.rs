@@ -389,7 +389,13 @@ impl Request {
             OpCode::Ping => Self::Ping,
             OpCode::Check => Self::Check(reader.read()?),
             OpCode::Multi => Self::Multi(reader.read()?),
-            OpCode::MultiRead => Self::MultiRead(reader.read()?),
+            OpCode::MultiRead => {
+                let multi: MultiRequest = reader.read()?;
+                if multi.ops.first().is_some_and(|op| !op.is_read()) {
+                    return Err(JuteError::MixedMulti);
+                }
+                Self::MultiRead(multi)
+            }
             OpCode::Reconfig => Self::Reconfig(reader.read()?),
             OpCode::CheckWatches => Self::CheckWatches(reader.read()?),
             OpCode::RemoveWatches => Self::RemoveWatches(reader.read()?),

@@ -63,6 +63,11 @@ impl Schemes {
             }
     }
 
+    /// Whether the id of an ACL entry of this scheme is looked at, so that it must not be null.
+    pub fn asks_for_id(&self, scheme: &str) -> bool {
+        scheme == WORLD.0 || self.has(scheme)
+    }
+
     /// Whether an ACL may hold this id.
     pub fn is_valid(&self, id: &Id) -> bool {
         if is_anyone(id) {

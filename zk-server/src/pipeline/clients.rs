@@ -13,6 +13,7 @@ use crate::auth::ip;
 use crate::auth::sasl::Exchange;
 use crate::metrics::connection::ConnectionStats;
 use crate::pipeline::transport::Transport;
+use crate::state::odd::OddAnswer;
 use crate::state::watches::ConnectionId;
 
 /// A client that does not read is not read from either once this much waits for it, in bytes.
@@ -46,8 +47,8 @@ pub enum Queued {
     Read {
         /// The client's number of it.
         xid: i32,
-        /// What it asks for; none if it cannot be read.
-        request: Option<Request>,
+        /// What it asks for, or what an odd request is answered.
+        request: Result<Request, Box<OddAnswer>>,
         /// Monotonic time when it came, in milliseconds.
         received_ms: i64,
     },

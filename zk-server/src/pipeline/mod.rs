@@ -7,6 +7,7 @@ pub mod commit;
 pub mod containers;
 pub mod counting;
 pub mod lifecycle;
+pub mod odd;
 pub mod reply;
 pub mod run;
 pub mod snapshots;

@@ -43,6 +43,12 @@ pub fn end_reply(start: usize, result: Result<(), ErrorCode>, out: &mut BytesMut
     length as u64
 }
 
+/// Completes the reply that began at `start`; it keeps its body whatever its error is.
+pub fn end_odd_reply(start: usize, error: ErrorCode, out: &mut BytesMut) -> u64 {
+    out[start + ERR_AT..start + HEAD_BYTES].copy_from_slice(&error.code().to_be_bytes());
+    end_reply(start, Ok(()), out)
+}
+
 /// Puts a reply without a body. Returns its length.
 pub fn put_bare_reply(
     xid: i32,

@@ -25,10 +25,14 @@ use crate::pipeline::counting::Turn;
 use crate::pipeline::reply;
 use crate::state::apply::{Outcome, apply};
 use crate::state::database::{Database, Event};
+use crate::state::odd::OddAnswer;
 use crate::state::permission;
 use crate::state::read::{Reader, read};
 use crate::state::request::{Write, WriteBody};
 use crate::state::watches::ConnectionId;
+
+/// The zxid in the answer to an unknown request, which never got as far as to have one.
+const NO_ZXID: i64 = -1;
 
 /// Limits and settings of the run loop.
 #[derive(Clone, Debug)]
@@ -169,26 +173,32 @@ impl<C: Commit> Pipeline<C> {
         let Some(op) = op.filter(|op| !matches!(op, OpCode::Notification | OpCode::Error)) else {
             tracing::warn!("Received packet at server of unknown type {}", header.op);
             let error = Err(ErrorCode::Unimplemented);
-            self.send(id, |out| reply::put_bare_reply(header.xid, 0, error, out));
+            self.send(id, |out| {
+                reply::put_bare_reply(header.xid, NO_ZXID, error, out)
+            });
             self.close(id);
             return Ok(());
         };
-        let request = Request::decode(op, &mut reader);
-        if op.is_write() {
-            self.write(id, header.xid, op, request, now);
-        } else {
-            self.enqueue_read(id, header.xid, op, request.ok(), now);
+        match Request::decode(op, &mut reader) {
+            Ok(request) if !reader.read_null() => {
+                if op.is_write() {
+                    self.write(id, header.xid, op, WriteBody::Client(request), now);
+                } else {
+                    self.enqueue_read(id, header.xid, op, Ok(request), now);
+                }
+            }
+            _ => self.odd(id, header, op, &mut reader, now),
         }
         self.throttle(id);
         Ok(())
     }
 
-    fn write(
+    pub(super) fn write(
         &mut self,
         id: ConnectionId,
         xid: i32,
         op: OpCode,
-        request: Result<Request, common::zk::jute::JuteError>,
+        body: WriteBody,
         now: i64,
     ) {
         let Some(client) = self.clients.get_mut(id) else {
@@ -196,10 +206,6 @@ impl<C: Commit> Pipeline<C> {
         };
         client.queue.push_back(Queued::Write);
         let (session, ids) = (client.session, client.ids.clone());
-        let body = match request {
-            Ok(request) => WriteBody::Client(request),
-            Err(error) => WriteBody::Malformed(op, error),
-        };
         let ticket = Ticket {
             connection: Some(id),
             xid,
@@ -236,12 +242,12 @@ impl<C: Commit> Pipeline<C> {
         self.work.notify_one();
     }
 
-    fn enqueue_read(
+    pub(super) fn enqueue_read(
         &mut self,
         id: ConnectionId,
         xid: i32,
         op: OpCode,
-        request: Option<Request>,
+        request: Result<Request, Box<OddAnswer>>,
         now: i64,
     ) {
         self.stats.requests.prepared += 1;
@@ -261,7 +267,7 @@ impl<C: Commit> Pipeline<C> {
             self.work.notify_one();
         }
         if client.queue.is_empty() {
-            self.answer(id, xid, request.as_ref(), now);
+            self.answer(id, xid, &request, now);
         } else {
             client.queue.push_back(Queued::Read {
                 xid,
@@ -272,35 +278,39 @@ impl<C: Commit> Pipeline<C> {
     }
 
     /// Answers a read from what has been applied.
-    fn answer(&mut self, id: ConnectionId, xid: i32, request: Option<&Request>, received_ms: i64) {
+    fn answer(
+        &mut self,
+        id: ConnectionId,
+        xid: i32,
+        request: &Result<Request, Box<OddAnswer>>,
+        received_ms: i64,
+    ) {
         let zxid = self.db.applied_zxid;
         let Some(client) = self.clients.to_send(id) else {
             return;
         };
-        let op = request.map_or(OpCode::Error, Request::op);
+        let op = request.as_ref().map_or(OpCode::Error, Request::op);
         let xid = if op == OpCode::Ping { XID_PING } else { xid };
         let start = reply::begin_reply(xid, zxid, &mut client.out);
-        let result = match request {
-            None => Err(ErrorCode::MarshallingError),
-            Some(request) => {
+        let bytes = match request {
+            Err(odd) => self.put_odd_answer(id, start, odd),
+            Ok(request) => {
                 let ids = client.ids.clone();
                 let reader = Reader {
                     connection: id,
                     session: client.session,
                     ids: &ids,
                 };
-                read(
-                    &mut self.db,
-                    request,
-                    reader,
-                    &mut client.out,
-                    &mut self.events,
-                )
+                let (out, events) = (&mut client.out, &mut self.events);
+                let result = read(&mut self.db, request, reader, out, events);
+                reply::end_reply(start, result, out)
             }
         };
-        let bytes = reply::end_reply(start, result, &mut client.out);
         if !self.events.is_empty() {
             // The events of setWatches come before its reply.
+            let Some(client) = self.clients.get_mut(id) else {
+                return;
+            };
             let answer = client.out.split_off(start);
             self.route_events();
             if let Some(client) = self.clients.get_mut(id) {
@@ -308,6 +318,21 @@ impl<C: Commit> Pipeline<C> {
             }
         }
         self.count_reply(id, xid, op, bytes, received_ms);
+    }
+
+    /// Appends the record of a read's answer to what a client is sent.
+    pub(super) fn read(&mut self, id: ConnectionId, request: &Request) -> Result<(), ErrorCode> {
+        let Some(client) = self.clients.get_mut(id) else {
+            return Ok(());
+        };
+        let ids = client.ids.clone();
+        let reader = Reader {
+            connection: id,
+            session: client.session,
+            ids: &ids,
+        };
+        let (out, events) = (&mut client.out, &mut self.events);
+        read(&mut self.db, request, reader, out, events)
     }
 
     pub(super) fn send(&mut self, id: ConnectionId, put: impl FnOnce(&mut bytes::BytesMut) -> u64) {
@@ -382,7 +407,7 @@ impl<C: Commit> Pipeline<C> {
         let outcome = apply(&mut self.db, &entry, now, &mut self.events);
         self.route_events();
         match ticket.op {
-            OpCode::CreateSession => self.session_created(&ticket),
+            OpCode::CreateSession if outcome == Outcome::Done => self.session_created(&ticket),
             OpCode::CloseSession => {
                 self.session_closed(&ticket, session_connection, outcome);
             }
@@ -423,7 +448,7 @@ impl<C: Commit> Pipeline<C> {
                 received_ms,
             }) = client.queue.pop_front()
             {
-                self.answer(id, xid, request.as_ref(), received_ms);
+                self.answer(id, xid, &request, received_ms);
             }
         }
     }

@@ -6,6 +6,9 @@ use common::zk::data::{Acl, Id};
 
 use crate::auth::schemes::{SUPER, Schemes, is_anyone};
 
+/// Stands for an id that is null, which the real server trips over.
+pub const NULL_ID: &str = "\0";
+
 /// Whether an ACL gives any of the permissions `perm` to somebody with these identities.
 pub fn allows(schemes: &Schemes, acl: &[Acl], perm: i32, ids: &[Id]) -> bool {
     if acl.is_empty() {
@@ -44,6 +47,8 @@ pub fn resolve(schemes: &Schemes, acl: &[Acl], ids: &[Id]) -> Result<Vec<Acl>, E
             if resolved.len() == before {
                 return Err(ErrorCode::InvalidAcl);
             }
+        } else if &*entry.id.id == NULL_ID && schemes.asks_for_id(&entry.id.scheme) {
+            return Err(ErrorCode::MarshallingError);
         } else if schemes.is_valid(&entry.id) {
             resolved.push(entry.clone());
         } else {

@@ -88,7 +88,7 @@ struct NewNode<'r> {
 impl Decision<'_> {
     fn decide(&mut self, body: &WriteBody) -> Result<TxnBody, ErrorCode> {
         match body {
-            WriteBody::Malformed(..) => Err(ErrorCode::MarshallingError),
+            WriteBody::Failed(_, error) => Err(*error),
             WriteBody::CreateSession(timeout_ms) => Ok(TxnBody::CreateSession(CreateSessionTxn {
                 timeout_ms: *timeout_ms,
             })),
@@ -183,7 +183,7 @@ impl Decision<'_> {
 
     fn create_node(&mut self, new: &NewNode<'_>) -> Result<TxnBody, ErrorCode> {
         let mode = CreateMode::from_flags(new.flags).ok_or(ErrorCode::BadArguments)?;
-        self.check_mode(mode, new)?;
+        check_mode(mode, new.ttl_ms, self.db.options.tree.extended_types)?;
         let (parent_path, _) = split_valid(new.path)?;
         let acl = permission::resolve(&self.db.schemes, new.acl, self.ids)?;
         let mut parent = self.node(parent_path)?;
@@ -261,23 +261,6 @@ impl Decision<'_> {
                 })
             }
         })
-    }
-
-    /// A TTL belongs to the TTL modes and to nothing else.
-    fn check_mode(&self, mode: CreateMode, new: &NewNode<'_>) -> Result<(), ErrorCode> {
-        if mode.is_ttl() && !self.db.options.tree.extended_types {
-            return Err(ErrorCode::Unimplemented);
-        }
-        let fits = if mode.is_ttl() {
-            (1..=MAX_TTL_MS).contains(&new.ttl_ms)
-        } else {
-            new.ttl_ms < 0
-        };
-        if fits {
-            Ok(())
-        } else {
-            Err(ErrorCode::BadArguments)
-        }
     }
 
     pub(super) fn delete(&mut self, r: &DeleteRequest) -> Result<TxnBody, ErrorCode> {
@@ -447,6 +430,24 @@ impl Decision<'_> {
             return Err(ErrorCode::QuotaExceeded);
         }
         Ok(())
+    }
+}
+
+/// A time to live belongs to the modes that have one and to nothing else; `extended` tells whether
+/// there are such modes.
+pub(super) fn check_mode(mode: CreateMode, ttl_ms: i64, extended: bool) -> Result<(), ErrorCode> {
+    if mode.is_ttl() && !extended {
+        return Err(ErrorCode::Unimplemented);
+    }
+    let fits = if mode.is_ttl() {
+        (1..=MAX_TTL_MS).contains(&ttl_ms)
+    } else {
+        ttl_ms < 0
+    };
+    if fits {
+        Ok(())
+    } else {
+        Err(ErrorCode::BadArguments)
     }
 }
 

@@ -26,6 +26,11 @@ pub(super) fn decide(
         }
         match decide_one(decision, op) {
             Ok(body) => txns.push((op.op(), body)),
+            // The real server trips over this one, and the multi as a whole is malformed.
+            Err(ErrorCode::MarshallingError) => {
+                decision.db.pending.roll_back();
+                return Err(ErrorCode::MarshallingError);
+            }
             Err(code) => {
                 failed = true;
                 decision.db.pending.roll_back();

@@ -2,9 +2,8 @@
 
 use std::rc::Rc;
 
-use common::zk::code::OpCode;
+use common::zk::code::{ErrorCode, OpCode};
 use common::zk::data::Id;
-use common::zk::jute::JuteError;
 use common::zk::request::Request;
 
 /// What a write asks for.
@@ -12,9 +11,9 @@ use common::zk::request::Request;
 pub enum WriteBody {
     /// A client's request.
     Client(Request),
-    /// A request whose record could not be read; it uses a zxid like any other.
-    Malformed(OpCode, JuteError),
-    /// The server's own: a session begins, with this timeout in milliseconds.
+    /// A request that fails as it is; it uses a zxid like any other.
+    Failed(OpCode, ErrorCode),
+    /// A session begins, with this timeout in milliseconds.
     CreateSession(i32),
     /// The server's own: this container or TTL znode has had its time.
     DeleteContainer(String),
@@ -25,7 +24,7 @@ impl WriteBody {
     pub fn op(&self) -> OpCode {
         match self {
             Self::Client(request) => request.op(),
-            Self::Malformed(op, _) => *op,
+            Self::Failed(op, _) => *op,
             Self::CreateSession(_) => OpCode::CreateSession,
             Self::DeleteContainer(_) => OpCode::DeleteContainer,
         }

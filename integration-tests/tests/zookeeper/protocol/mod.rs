@@ -1,0 +1,8 @@
+//! Shell: the protocol itself, byte by byte and under many clients, against Apache's server.
+
+mod acls;
+mod handshake;
+mod lab;
+mod multis;
+mod requests;
+mod sessions;
