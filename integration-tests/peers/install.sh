@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the integration tests talk to: a JDK, Maven, kcat and Python (through apt-get, where they are
-# missing and we may), the Apache jars (through Maven, into target/peers) and Python clients (into target/venv).
+# missing and we may), the Apache jars (through Maven, into target/peers and
+# target/peers-zookeeper) and Python clients (into target/venv).
 # Does nothing, quickly, when all of it is there.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -40,6 +41,18 @@ if [ "$(cat "$target/peers/.stamp" 2>/dev/null)" != "$jars_wanted" ]; then
         sleep 5
     done
     echo "$jars_wanted" >"$target/peers/.stamp"
+fi
+
+versions_wanted=$(sha256sum <"$here/zookeeper-versions.xml")
+if [ "$(cat "$target/peers-zookeeper/.stamp" 2>/dev/null)" != "$versions_wanted" ]; then
+    echo "peers: fetching other versions of ZooKeeper"
+    rm -rf "$target/peers-zookeeper"
+    for attempt in 1 2 3; do
+        mvn -q -B -f "$here/zookeeper-versions.xml" dependency:copy -Dversions="$target/peers-zookeeper" && break
+        [ "$attempt" != 3 ] || { echo "peers: Maven could not fetch the ZooKeeper versions" >&2; exit 1; }
+        sleep 5
+    done
+    echo "$versions_wanted" >"$target/peers-zookeeper/.stamp"
 fi
 
 python_wanted=$(sha256sum <"$here/requirements.txt")

@@ -58,6 +58,7 @@ pub fn ask(address: SocketAddr, word: &str) -> Result<String> {
 #[derive(Debug)]
 pub struct ZooKeeper {
     maker: Maker,
+    version: Option<&'static str>,
     port: Port,
     scratch: Scratch,
     extra: String,
@@ -88,17 +89,34 @@ impl ZooKeeper {
     /// # Errors
     /// When it does not listen in time.
     pub fn start_with_properties(maker: Maker, extra: &str, properties: &[&str]) -> Result<Self> {
-        let mut server = Self {
+        let mut server = Self::prepare(maker, extra)?;
+        server.properties = properties.iter().map(|text| (*text).to_owned()).collect();
+        server.start_again()?;
+        Ok(server)
+    }
+
+    /// Starts one whose Apache server is of another version than the usual one.
+    ///
+    /// # Errors
+    /// When it does not listen in time.
+    pub fn start_version(maker: Maker, version: Option<&'static str>, extra: &str) -> Result<Self> {
+        let mut server = Self::prepare(maker, extra)?;
+        server.version = version;
+        server.start_again()?;
+        Ok(server)
+    }
+
+    fn prepare(maker: Maker, extra: &str) -> Result<Self> {
+        Ok(Self {
             maker,
+            version: None,
             port: Port::take()?,
             scratch: Scratch::new(&format!("zookeeper-{maker:?}"))?,
             extra: extra.to_owned(),
-            properties: properties.iter().map(|text| (*text).to_owned()).collect(),
+            properties: Vec::new(),
             file_limit_kib: None,
             process: None,
-        };
-        server.start_again()?;
-        Ok(server)
+        })
     }
 
     /// Starts it again on the same data and port.
@@ -109,7 +127,10 @@ impl ZooKeeper {
         let config = self.write_config()?;
         let mut command = match self.maker.really() {
             Maker::Apache => {
-                let mut command = apache::java()?;
+                let mut command = match self.version {
+                    Some(version) => apache::java_of_zookeeper(version)?,
+                    None => apache::java()?,
+                };
                 command
                     .arg("-Dzookeeper.admin.enableServer=false")
                     .args(&self.properties)

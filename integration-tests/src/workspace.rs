@@ -49,6 +49,18 @@ pub fn peers() -> Result<PathBuf> {
     Ok(path)
 }
 
+/// The directory with the jars of one version of ZooKeeper other than the one in [`peers`].
+///
+/// # Errors
+/// When they have not been fetched.
+pub fn zookeeper_jars(version: &str) -> Result<PathBuf> {
+    let path = target().join("peers-zookeeper").join(version);
+    if !path.join(format!("zookeeper-{version}.jar")).is_file() {
+        bail!("no jars in {}: run `make peers` first", path.display());
+    }
+    Ok(path)
+}
+
 /// The Python interpreter that has kazoo and confluent-kafka.
 ///
 /// # Errors

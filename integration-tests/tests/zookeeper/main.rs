@@ -3,6 +3,7 @@
 mod configuration;
 mod files;
 mod four_letter_words;
+mod interchange;
 mod protocol;
 mod shell;
 mod start_and_stop;
