@@ -138,7 +138,7 @@ async fn access(client: &ZkClient, top: &str) -> Result<()> {
     let several = [
         Acl::new(31, Id::new("auth", "")),
         Acl::new(1, Id::anyone()),
-        Acl::new(3, Id::new("ip", "10.0.0.0/8")),
+        Acl::new(3, Id::new("ip", "10.1.2.3")),
     ];
     client.set_acl(&shared, &several, 0).await?;
     Ok(())
@@ -236,6 +236,15 @@ fn same(before: &Tree, after: &Tree) -> Result<()> {
     Ok(())
 }
 
+/// Neither server has found that the tree is not what was logged.
+fn digests_hold(server: &mut ZooKeeper) -> Result<()> {
+    let process = server.process()?;
+    let told = process.stdout() + &process.stderr();
+    let complaint = told.lines().find(|line| line.contains("mismatch"));
+    ensure!(complaint.is_none(), "{complaint:?}");
+    Ok(())
+}
+
 /// The sessions of both rounds can still be joined with their passwords, and own what they did.
 async fn sessions_live(server: &ZooKeeper, sessions: &[(i64, Bytes)]) -> Result<()> {
     for session in sessions {
@@ -318,6 +327,7 @@ fn goes_back_and_forth(version: &'static str, extra: &str) -> Result<()> {
     server.hand_over_to(Maker::Ours);
     server.start_again()?;
     same(&before, &block_on(tree(&server))?).context("on ours")?;
+    digests_hold(&mut server)?;
     block_on(sessions_live(&server, &sessions))?;
     sessions.push(block_on(write(&server, "second", extended))?);
     let before = block_on(tree(&server))?;
@@ -327,30 +337,27 @@ fn goes_back_and_forth(version: &'static str, extra: &str) -> Result<()> {
     server.hand_over_to(Maker::Apache);
     server.start_again()?;
     same(&before, &block_on(tree(&server))?).context("back on Apache's")?;
+    digests_hold(&mut server)?;
     block_on(sessions_live(&server, &sessions))?;
     server.stop()?;
-    // It has written a snapshot of what it found.
     let theirs = stored(&server)?;
 
     server.hand_over_to(Maker::Ours);
     server.start_again()?;
     same(&before, &block_on(tree(&server))?).context("on ours again")?;
+    digests_hold(&mut server)?;
     block_on(sessions_live(&server, &sessions))?;
     server.stop()?;
+    if version == "3.4.14" {
+        // It writes no snapshot when it starts.
+        return Ok(());
+    }
     let ours = stored(&server)?;
-    ensure!(
-        theirs.len()
-            == before
-                .keys()
-                .filter(|path| !path.starts_with("/zookeeper"))
-                .count()
-    );
+    let own = |path: &&String| !path.starts_with("/zookeeper");
+    ensure!(theirs.len() == before.keys().filter(own).count());
     for (path, znode) in &theirs {
-        ensure!(
-            ours.get(path) == Some(znode),
-            "{path}: {znode} became {:?}",
-            ours.get(path)
-        );
+        let now = ours.get(path);
+        ensure!(now == Some(znode), "{path}: {znode} became {now:?}");
     }
     ensure!(ours.len() == theirs.len(), "znodes were added");
     Ok(())
