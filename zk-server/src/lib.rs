@@ -10,3 +10,4 @@ pub mod pipeline;
 pub mod server;
 pub mod state;
 pub mod storage;
+pub mod tls;
