@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use common::config::ConfigError;
 
 use crate::storage::error::StorageError;
+use crate::tls::store::TlsError;
 
 /// Why the server did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +13,9 @@ pub enum ServerError {
     /// The configuration cannot be used.
     #[error("Invalid config, exiting abnormally: {0}")]
     Config(#[from] ConfigError),
+    /// TLS cannot be spoken as configured.
+    #[error("Invalid config, exiting abnormally: {0}")]
+    Tls(#[from] TlsError),
     /// The data directory cannot be used.
     #[error("Unable to access datadir, exiting abnormally: {0}")]
     Storage(#[from] StorageError),
@@ -23,7 +27,7 @@ pub enum ServerError {
         /// The system's reason.
         source: std::io::Error,
         /// What to do about it.
-        hint: &'static str,
+        hint: String,
     },
     /// The runtime cannot be set up.
     #[error("cannot start: {0}")]
@@ -37,7 +41,7 @@ impl ServerError {
     /// ZooKeeper's exit code.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) => 2,
+            Self::Config(_) | Self::Tls(_) => 2,
             Self::Storage(error) => match error {
                 StorageError::Missing { .. }
                 | StorageError::InUse { .. }

@@ -1,21 +1,19 @@
 //! Shell: puts the parts together, runs them, and stops them in order.
 
 use std::cell::RefCell;
-use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
 use common::shutdown::Shutdown;
-use tokio::net::TcpListener;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::LocalSet;
+use tokio::task::{JoinHandle, LocalSet};
 
 use crate::config::server_config::ServerConfig;
 use crate::error::ServerError;
 use crate::metrics::server::DiskStats;
 use crate::net::connection::Server;
 use crate::net::four_letter::Operator;
-use crate::net::listener;
+use crate::net::ports::Ports;
 use crate::pipeline::clock::Clock;
 use crate::pipeline::commit::Commit;
 use crate::pipeline::run::{Pipeline, PipelineOptions};
@@ -51,15 +49,8 @@ pub fn run(config: ServerConfig) -> Result<(), ServerError> {
 async fn start(config: ServerConfig) -> Result<(), ServerError> {
     let mut shutdown = Shutdown::install().map_err(ServerError::Runtime)?;
     let clock = Clock::default();
-    tracing::info!(
-        "binding to port {}",
-        java_address(&config, config.listen.port())
-    );
-    // The port comes first: two servers must not work in one data directory.
-    let listener = bind(&config)?;
-    let port = listener
-        .local_addr()
-        .map_or(config.listen.port(), |address| address.port());
+    // The ports come first: two servers must not work in one data directory.
+    let ports = Ports::open(&config.ports)?;
     let (tell, mut told) = unbounded_channel();
     let directories = Directories::open(
         &config.data_dir,
@@ -71,7 +62,7 @@ async fn start(config: ServerConfig) -> Result<(), ServerError> {
     let work = pipeline.work.clone();
     let server = Rc::new(Server {
         pipeline: RefCell::new(pipeline),
-        operator: operator(&config, &directories, port),
+        operator: operator(&config, &directories, &ports),
         max_frame_bytes: config.max_frame_bytes,
         sessionless_timeout: config.sessionless_timeout,
         tcp_keep_alive: config.tcp_keep_alive,
@@ -82,9 +73,9 @@ async fn start(config: ServerConfig) -> Result<(), ServerError> {
     tracing::info!(
         "zk-server {} listening on {}",
         env!("CARGO_PKG_VERSION"),
-        java_address(&config, port)
+        ports.names()
     );
-    let accepting = tokio::task::spawn_local(listener::accept(server.clone(), listener));
+    let accepting = ports.accept(&server);
     tokio::task::spawn_local(expire(server.clone(), i64::from(config.tick_ms)));
     tokio::task::spawn_local(clean_containers(server.clone(), config.clone()));
 
@@ -104,34 +95,12 @@ async fn start(config: ServerConfig) -> Result<(), ServerError> {
         }
         turn(&server, &mut snapshots);
     };
-    accepting.abort();
+    accepting.iter().for_each(JoinHandle::abort);
     if result.is_ok() {
         let _ = tokio::time::timeout(STOP_WITHIN, drain(&server, &mut snapshots, &mut told)).await;
         tracing::info!("Exiting normally");
     }
     result
-}
-
-fn bind(config: &ServerConfig) -> Result<TcpListener, ServerError> {
-    listener::bind(config.listen, config.backlog).map_err(|source| ServerError::Bind {
-        address: config.listen,
-        hint: match source.kind() {
-            io::ErrorKind::AddrInUse => "; another server runs there: stop it or change clientPort",
-            io::ErrorKind::PermissionDenied => "; ports below 1024 need privileges",
-            io::ErrorKind::AddrNotAvailable => "; this machine does not have clientPortAddress",
-            _ => "",
-        },
-        source,
-    })
-}
-
-/// The address in Java's form, which ZooKeeper users look for: host, slash, address.
-fn java_address(config: &ServerConfig, port: u16) -> String {
-    let ip = config.listen.ip();
-    if ip.is_unspecified() {
-        return format!("0.0.0.0/0.0.0.0:{port}");
-    }
-    format!("/{}", std::net::SocketAddr::new(ip, port))
 }
 
 type Opened = (Pipeline<Standalone>, Snapshots);
@@ -203,11 +172,12 @@ fn counted_load(recovered: &Recovered) -> DiskStats {
     stats
 }
 
-fn operator(config: &ServerConfig, directories: &Directories, port: u16) -> Operator {
+fn operator(config: &ServerConfig, directories: &Directories, ports: &Ports) -> Operator {
     Operator {
         whitelist: config.four_letter_words.clone(),
         directories: directories.clone(),
-        client_port: port,
+        client_port: ports.number("clientPort"),
+        secure_client_port: ports.number("secureClientPort"),
         tick_ms: config.tick_ms,
         max_client_connections: config.max_client_connections,
         min_session_timeout_ms: config.min_session_timeout_ms,

@@ -71,9 +71,12 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("broker/src/net", &["net", "api", "config"]),
     (
         "zk-server/src/config",
-        &["config", "net", "pipeline", "storage", "state", "auth"],
+        &[
+            "config", "net", "pipeline", "storage", "state", "auth", "tls",
+        ],
     ),
     ("zk-server/src/auth", &["auth"]),
+    ("zk-server/src/tls", &["tls"]),
     ("zk-server/src/metrics", &["metrics"]),
     ("zk-server/src/state", &["state", "auth", "metrics"]),
     ("zk-server/src/storage", &["storage", "state"]),

@@ -6,3 +6,4 @@ pub mod ip;
 pub mod options;
 pub mod sasl;
 pub mod schemes;
+pub mod x509;

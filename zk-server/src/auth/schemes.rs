@@ -3,7 +3,7 @@
 
 use common::zk::data::Id;
 
-use crate::auth::{digest, ip, sasl};
+use crate::auth::{digest, ip, sasl, x509};
 
 /// The scheme that every client fits, with its only id.
 const WORLD: (&str, &str) = ("world", "anyone");
@@ -16,6 +16,8 @@ pub const SUPER: &str = "super";
 pub struct Schemes {
     /// `DigestAuthenticationProvider.enabled`.
     pub digest: bool,
+    /// Whether certificates are identities, as on every server that speaks TLS.
+    pub x509: bool,
     /// SASLAuthenticationProvider: ACLs may name SASL users.
     pub sasl: bool,
     /// EnsembleAuthenticationProvider: clients may check that they talk to the right ensemble.
@@ -28,6 +30,7 @@ impl Default for Schemes {
     fn default() -> Self {
         Self {
             digest: true,
+            x509: false,
             sasl: false,
             ensemble: false,
             any_sasl_user: None,
@@ -41,6 +44,7 @@ impl Schemes {
         match scheme {
             "ip" => true,
             "digest" => self.digest,
+            "x509" => self.x509,
             "sasl" => self.sasl,
             "ensemble" => self.ensemble,
             _ => false,
@@ -77,6 +81,7 @@ impl Schemes {
             && match &*id.scheme {
                 "digest" => digest::is_valid(&id.id),
                 "ip" => ip::is_valid(&id.id),
+                "x509" => x509::is_valid(&id.id),
                 "sasl" => sasl::is_valid(&id.id),
                 _ => false,
             }
@@ -85,7 +90,7 @@ impl Schemes {
     /// Whether an identity was proved, so that `auth` in an ACL stands for it; an address is only
     /// observed.
     pub fn is_authenticated(&self, id: &Id) -> bool {
-        self.has(&id.scheme) && matches!(&*id.scheme, "digest" | "sasl")
+        self.has(&id.scheme) && matches!(&*id.scheme, "digest" | "sasl" | "x509")
     }
 
     /// The name of a client in `whoAmI`; empty if its scheme is not registered.

@@ -14,6 +14,7 @@ use crate::auth::options::AuthOptions;
 use crate::auth::sasl::Users;
 use crate::auth::schemes::Schemes;
 use crate::config::load::Property;
+use crate::config::tls;
 use crate::config::values::Values;
 
 const JAAS_FILE: &str = "java.security.auth.login.config";
@@ -33,6 +34,7 @@ pub fn options(values: &Values, properties: &[Property]) -> Result<AuthOptions, 
     Ok(AuthOptions {
         digest_algorithm: digest_algorithm(values)?,
         super_digest: text(values, "DigestAuthenticationProvider.superDigest"),
+        super_subject: text(values, "X509AuthenticationProvider.superUser"),
         sasl_users: sasl_users(values, properties)?,
         sasl_super_users: values
             .beginning_with("superUser")
@@ -58,6 +60,7 @@ fn items(text: &str) -> Vec<String> {
 fn schemes(values: &Values) -> Result<Schemes, ConfigError> {
     let mut schemes = Schemes {
         digest: values.flag("DigestAuthenticationProvider.enabled"),
+        x509: tls::is_spoken(values),
         any_sasl_user: text(values, "letAnySaslUserDoX"),
         ..Schemes::default()
     };
@@ -66,12 +69,14 @@ fn schemes(values: &Values) -> Result<Schemes, ConfigError> {
             Some("SASLAuthenticationProvider") => schemes.sasl = true,
             Some("DigestAuthenticationProvider") => schemes.digest = true,
             Some("EnsembleAuthenticationProvider") => schemes.ensemble = true,
+            Some("X509AuthenticationProvider") => schemes.x509 = true,
             Some("IPAuthenticationProvider") => {}
             _ => {
                 let reason = format!(
                     "the authentication provider {class} cannot be loaded: this server runs no Java classes; \
                      it has SASLAuthenticationProvider, DigestAuthenticationProvider, \
-                     EnsembleAuthenticationProvider and IPAuthenticationProvider of {PROVIDERS}*"
+                     EnsembleAuthenticationProvider, X509AuthenticationProvider and \
+                     IPAuthenticationProvider of {PROVIDERS}*"
                 );
                 return Err(values.reject(key, reason));
             }

@@ -8,4 +8,5 @@ pub mod report;
 pub mod server_config;
 pub mod standalone;
 pub mod tables;
+pub mod tls;
 pub mod values;

@@ -4,13 +4,25 @@ use crate::config::server_config::ServerConfig;
 
 /// Lines `key=value` of what holds after defaults and rules.
 pub fn effective(config: &ServerConfig) -> Vec<String> {
-    let address = match config.listen.ip() {
-        ip if ip.is_unspecified() => "any".to_owned(),
-        ip => ip.to_string(),
-    };
-    let pairs: [(&str, String); 12] = [
-        ("clientPort", config.listen.port().to_string()),
-        ("clientPortAddress", address),
+    let ports = [
+        ("clientPort", "clientPortAddress", config.ports.plain),
+        (
+            "secureClientPort",
+            "secureClientPortAddress",
+            config.ports.secure,
+        ),
+    ];
+    let mut lines = Vec::new();
+    for (port_key, address_key, address) in ports {
+        let Some(address) = address else { continue };
+        let host = match address.ip() {
+            ip if ip.is_unspecified() => "any".to_owned(),
+            ip => ip.to_string(),
+        };
+        lines.push(format!("{port_key}={}", address.port()));
+        lines.push(format!("{address_key}={host}"));
+    }
+    let pairs: [(&str, String); 10] = [
         ("dataDir", config.data_dir.display().to_string()),
         ("dataLogDir", config.data_log_dir.display().to_string()),
         ("tickTime", config.tick_ms.to_string()),
@@ -37,8 +49,6 @@ pub fn effective(config: &ServerConfig) -> Vec<String> {
         ),
         ("4lw.commands.whitelist", config.four_letter_words.join(",")),
     ];
-    pairs
-        .iter()
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect()
+    lines.extend(pairs.iter().map(|(key, value)| format!("{key}={value}")));
+    lines
 }

@@ -1,6 +1,5 @@
 //! Shell: the typed configuration, and the rules over several keys (QuorumPeerConfig.java).
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,16 +9,14 @@ use crate::auth::options::AuthOptions;
 use crate::config::authentication;
 use crate::config::load::{self, CommandLine};
 use crate::config::standalone;
+use crate::config::tls;
 use crate::config::values::{Note, Values};
+use crate::net::ports::PortOptions;
 use crate::pipeline::snapshots::SnapshotOptions;
 use crate::state::database::DatabaseOptions;
 use crate::state::tree::TreeOptions;
 use crate::storage::compression::Compression;
 use crate::storage::log_writer::LogOptions;
-
-/// Connections that may wait to be accepted where `clientPortListenBacklog` is not set; the system may
-/// allow fewer.
-const DEFAULT_BACKLOG: i32 = 4096;
 
 /// Where and how the server runs.
 #[derive(Clone, Debug)]
@@ -31,9 +28,7 @@ pub struct ServerConfig {
     /// `datadir.autocreate`.
     pub data_dir_autocreate: bool,
     /// Where clients connect.
-    pub listen: SocketAddr,
-    /// Connections that the system keeps waiting for the server.
-    pub backlog: i32,
+    pub ports: PortOptions,
     /// `clientPortListenBacklog` as it was set.
     pub configured_backlog: i32,
     /// `tickTime` in milliseconds.
@@ -95,15 +90,17 @@ impl ServerConfig {
     pub fn load(command_line: &CommandLine) -> Result<(Self, Vec<Note>), ConfigError> {
         let mut values = load::load(command_line)?;
         check_quorum_auth(&values)?;
-        let listen = standalone::listen_address(&mut values)?;
+        let plain = standalone::plain_address(&mut values)?;
+        let secure = standalone::secure_address(&mut values)?;
         let auth = authentication::options(&values, &command_line.properties)?;
-        let config = Self::from_values(&values, listen, auth)?;
+        let ports = tls::ports(&mut values, plain, secure)?;
+        let config = Self::from_values(&values, ports, auth)?;
         Ok((config, values.notes().to_vec()))
     }
 
     fn from_values(
         values: &Values,
-        listen: SocketAddr,
+        ports: PortOptions,
         auth: AuthOptions,
     ) -> Result<Self, ConfigError> {
         let data_dir = PathBuf::from(values.required_text("dataDir")?);
@@ -133,13 +130,7 @@ impl ServerConfig {
             data_dir,
             data_log_dir,
             data_dir_autocreate: values.flag("datadir.autocreate"),
-            listen,
-            // Java listens with 50 where nothing is set, and makes the rest of a storm wait a second.
-            backlog: if configured_backlog < 1 {
-                DEFAULT_BACKLOG
-            } else {
-                configured_backlog
-            },
+            ports,
             configured_backlog,
             tick_ms,
             max_client_connections: at_least_0(values, "maxClientCnxns")?,

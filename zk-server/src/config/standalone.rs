@@ -11,11 +11,12 @@ use common::config::{ConfigError, Settings};
 use crate::config::members::{self, ClientAddress, Member, Members};
 use crate::config::values::Values;
 
-/// Where clients connect; checks everything that would make this one server of several.
+/// Where clients connect in the clear, if anywhere; checks everything that would make this one
+/// server of several.
 ///
 /// # Errors
-/// Lines that cannot be, more servers than one, or no port for clients.
-pub fn listen_address(values: &mut Values) -> Result<SocketAddr, ConfigError> {
+/// Lines that cannot be, or more servers than one.
+pub fn plain_address(values: &mut Values) -> Result<Option<SocketAddr>, ConfigError> {
     let members = read_members(values)?;
     check_version(values)?;
     let alone = single(values, &members)?;
@@ -24,10 +25,10 @@ pub fn listen_address(values: &mut Values) -> Result<SocketAddr, ConfigError> {
         let own = id.is_none_or(|id| id == line_id);
         member.client.as_ref().filter(|_| own)
     });
-    let of_file = file_address(values)?;
+    let of_file = file_address(values, "clientPort", "clientPortAddress")?;
     match (of_file, of_line) {
         (Some(address), Some(line)) if id.is_some() => {
-            let line = resolve(values, &line.host, line.port)?;
+            let line = resolve(values, "clientPortAddress", &line.host, line.port)?;
             let other = address.port() != line.port()
                 || (!address.ip().is_unspecified() && address.ip() != line.ip());
             if other {
@@ -35,17 +36,25 @@ pub fn listen_address(values: &mut Values) -> Result<SocketAddr, ConfigError> {
                     "clients are to connect to {address} by clientPort, but to {line} by the server line; make them the same"
                 )));
             }
-            Ok(line)
+            Ok(Some(line))
         }
-        (Some(address), _) => Ok(address),
+        (Some(address), _) => Ok(Some(address)),
         (None, Some(line)) => {
             let ClientAddress { host, port } = line;
             let text = format!("clientPort is not set; the server line says {host}:{port}");
             values.note(false, text);
-            resolve(values, host, *port)
+            resolve(values, "clientPortAddress", host, *port).map(Some)
         }
-        (None, None) => Err(values.conflict("clientPort is not set".to_owned())),
+        (None, None) => Ok(None),
     }
+}
+
+/// Where clients connect with TLS, if anywhere.
+///
+/// # Errors
+/// A host that is none.
+pub fn secure_address(values: &mut Values) -> Result<Option<SocketAddr>, ConfigError> {
+    file_address(values, "secureClientPort", "secureClientPortAddress")
 }
 
 /// The lines of the file, or of the dynamic one.
@@ -140,27 +149,32 @@ fn my_id(values: &Values) -> Result<Option<i64>, ConfigError> {
     })
 }
 
-/// What `clientPort` and `clientPortAddress` say.
-fn file_address(values: &mut Values) -> Result<Option<SocketAddr>, ConfigError> {
-    let Some(port) = values.number::<u16>("clientPort")? else {
-        if values.is_set("clientPortAddress") {
-            let reason = "it is set but clientPort is not set".to_owned();
-            return Err(values.reject("clientPortAddress", reason));
+/// What the keys of a port and its address say.
+fn file_address(
+    values: &mut Values,
+    port_key: &str,
+    address_key: &str,
+) -> Result<Option<SocketAddr>, ConfigError> {
+    let Some(port) = values.number::<u16>(port_key)? else {
+        if values.is_set(address_key) {
+            let reason = format!("it is set but {port_key} is not set");
+            return Err(values.reject(address_key, reason));
         }
         return Ok(None);
     };
     if port == 0 {
-        let text = "clientPort=0: the system chooses the port; ZooKeeper would listen nowhere";
-        values.note(false, text.to_owned());
+        let text =
+            format!("{port_key}=0: the system chooses the port; ZooKeeper would listen nowhere");
+        values.note(false, text);
     }
-    let Some(host) = values.text("clientPortAddress").map(str::to_owned) else {
+    let Some(host) = values.text(address_key).map(str::to_owned) else {
         return Ok(Some(SocketAddr::new(any(values), port)));
     };
-    resolve(values, &host, port).map(Some)
+    resolve(values, address_key, &host, port).map(Some)
 }
 
 /// The first address of a host; no name at all is this machine alone, as for Java.
-fn resolve(values: &Values, host: &str, port: u16) -> Result<SocketAddr, ConfigError> {
+fn resolve(values: &Values, key: &str, host: &str, port: u16) -> Result<SocketAddr, ConfigError> {
     if host.is_empty() {
         return Ok(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port));
     }
@@ -171,7 +185,7 @@ fn resolve(values: &Values, host: &str, port: u16) -> Result<SocketAddr, ConfigE
             all.next()
                 .ok_or_else(|| format!("the host '{host}' has no address"))
         })
-        .map_err(|reason| values.reject("clientPortAddress", reason))?;
+        .map_err(|reason| values.reject(key, reason))?;
     if first.ip().is_unspecified() {
         return Ok(SocketAddr::new(any(values), port));
     }

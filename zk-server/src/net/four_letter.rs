@@ -56,8 +56,10 @@ pub struct Operator {
     pub whitelist: Vec<String>,
     /// Where the data is.
     pub directories: Directories,
-    /// The port that clients connect to.
-    pub client_port: u16,
+    /// The port that clients connect to; -1: there is none.
+    pub client_port: i32,
+    /// The port that they connect to through TLS.
+    pub secure_client_port: i32,
     /// `tickTime` in milliseconds.
     pub tick_ms: i32,
     /// `maxClientCnxns`.
@@ -137,8 +139,9 @@ impl Operator {
         let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
         let _ = writeln!(
             text,
-            "clientPort={}\nsecureClientPort=-1\ndataDir={}\ndataDirSize={}\ndataLogDir={}\ndataLogSize={}\ntickTime={}\nmaxClientCnxns={}\nminSessionTimeout={}\nmaxSessionTimeout={}\nclientPortListenBacklog={}\nserverId=0",
+            "clientPort={}\nsecureClientPort={}\ndataDir={}\ndataDirSize={}\ndataLogDir={}\ndataLogSize={}\ntickTime={}\nmaxClientCnxns={}\nminSessionTimeout={}\nmaxSessionTimeout={}\nclientPortListenBacklog={}\nserverId=0",
             self.client_port,
+            self.secure_client_port,
             absolute(&self.directories.snapshots).display(),
             Directories::size(&self.directories.snapshots),
             absolute(&self.directories.logs).display(),

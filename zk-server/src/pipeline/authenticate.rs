@@ -77,6 +77,14 @@ impl<C: Commit> Pipeline<C> {
                     .into_iter()
                     .collect())
             }
+            ("x509", _) => {
+                let client = self.clients.get(id);
+                let subject = client.and_then(|client| client.link.subject.clone());
+                let subject = subject.ok_or(
+                    "Authentication failed for scheme: x509 (the client has shown no certificate)",
+                )?;
+                Ok(self.options.auth.certificate_ids(&subject))
+            }
             ("ensemble", _) => Ok(Vec::new()),
             (scheme, _) => Err(format!("Authentication failed for scheme: {scheme}")),
         }

@@ -92,6 +92,18 @@ impl<C: Commit> Pipeline<C> {
 
     /// Takes a connection in, or says why not.
     pub fn accept(&mut self, link: Rc<Link>, peer: SocketAddr) -> Result<ConnectionId, String> {
+        self.admit(peer)?;
+        let subject = link.subject.clone();
+        let id = self.clients.add(link, peer, self.clock.wall_ms());
+        if let Some(subject) = subject {
+            let proved = self.options.auth.certificate_ids(&subject);
+            self.identify(id, proved);
+        }
+        Ok(id)
+    }
+
+    /// Whether one more connection from there may be, or why not.
+    pub fn admit(&mut self, peer: SocketAddr) -> Result<(), String> {
         let (max, max_each) = (
             self.options.max_connections,
             self.options.max_client_connections,
@@ -110,7 +122,7 @@ impl<C: Commit> Pipeline<C> {
             self.stats.connections.rejected += 1;
             return Err(refusal);
         }
-        Ok(self.clients.add(link, peer, self.clock.wall_ms()))
+        Ok(())
     }
 
     /// A connection has ended: its watches go, its session stays.
