@@ -7,7 +7,6 @@ use std::fs;
 use std::path::PathBuf;
 
 use bytes::BytesMut;
-use zk_server::state::checkpoint::Checkpoint;
 use zk_server::state::database::{Database, DatabaseOptions};
 use zk_server::state::sessions::password;
 use zk_server::state::tree::{Tree, TreeOptions};
@@ -50,15 +49,14 @@ fn last_snapshot() -> (PathBuf, i64) {
 
 fn nodes(tree: &Tree) -> Vec<String> {
     let mut nodes = Vec::new();
-    let mut walk = Checkpoint::new(i64::MAX);
-    while tree.next_frozen(&mut walk, |path, node| {
+    tree.each(|path, node| {
         nodes.push(format!(
             "{path} {:?} {:?} {:?}",
             node.data,
             tree.acls().get(node.acl),
             node.stat
         ));
-    }) {}
+    });
     nodes
 }
 

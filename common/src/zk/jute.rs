@@ -221,13 +221,7 @@ impl Record for Option<Bytes> {
     }
 
     fn encode(&self, out: &mut BytesMut) {
-        match self {
-            None => out.put_i32(-1),
-            Some(bytes) => {
-                put_length(bytes.len(), out);
-                out.put_slice(bytes);
-            }
-        }
+        encode_buffer(self.as_deref(), out);
     }
 }
 
@@ -296,6 +290,17 @@ impl<T: Record> Record for Vec<T> {
 fn put_length(length: usize, out: &mut BytesMut) {
     // A frame's own length is an int, so nothing longer can be on its way.
     out.put_i32(i32::try_from(length).unwrap_or(i32::MAX));
+}
+
+/// Appends a buffer with its length.
+pub fn encode_buffer(bytes: Option<&[u8]>, out: &mut BytesMut) {
+    match bytes {
+        None => out.put_i32(-1),
+        Some(bytes) => {
+            put_length(bytes.len(), out);
+            out.put_slice(bytes);
+        }
+    }
 }
 
 /// Appends a string with its length. As jute does, a character beyond the basic plane goes out

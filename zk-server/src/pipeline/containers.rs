@@ -9,7 +9,7 @@ pub fn candidates(tree: &Tree, now_ms: i64, max_never_used_ms: i64, limit: usize
     let containers = tree.containers().filter(|path| {
         tree.get(path).is_some_and(|node| {
             // A new one waits for its first child, unless it has waited too long.
-            let never_used = max_never_used_ms != 0 && unchanged_ms(node) > max_never_used_ms;
+            let never_used = max_never_used_ms != 0 && unchanged_ms(&node) > max_never_used_ms;
             node.child_count() == 0 && (node.stat.cversion > 0 || never_used)
         })
     });
@@ -19,7 +19,7 @@ pub fn candidates(tree: &Tree, now_ms: i64, max_never_used_ms: i64, limit: usize
             let Lifetime::Ttl(ttl_ms) = Lifetime::of(node.stat.ephemeral_owner, extended) else {
                 return false;
             };
-            node.child_count() == 0 && ttl_ms != 0 && unchanged_ms(node) > ttl_ms
+            node.child_count() == 0 && ttl_ms != 0 && unchanged_ms(&node) > ttl_ms
         })
     });
     containers

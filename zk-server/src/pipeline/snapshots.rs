@@ -153,7 +153,7 @@ impl Snapshots {
             .map_err(|e| StorageError::io("start a thread for", &path, e))?;
         let mut head = BytesMut::new();
         snapshot::put_head(&db.sessions.committed(), &db.tree, &mut head);
-        db.tree.start_checkpoint(zxid);
+        db.tree.start_checkpoint();
         let digest = db.options.tree.digests.then(|| db.tree.digest());
         let _ = parts.send(Part::Bytes(head));
         self.current = Some(InProgress {

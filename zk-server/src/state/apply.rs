@@ -149,7 +149,7 @@ fn apply_one(
             let (zxid, time_ms) = (header.zxid, header.time_ms);
             match db
                 .tree
-                .set_data(&txn.path, txn.data.clone(), txn.version, zxid, time_ms)
+                .set_data(&txn.path, txn.data.as_deref(), txn.version, zxid, time_ms)
             {
                 Ok(()) => {
                     count_write(db, &txn.path, txn.data.as_ref());
@@ -221,7 +221,7 @@ fn create(
 ) -> Outcome {
     let node = NewNode {
         path: new.path,
-        data: new.data.clone(),
+        data: new.data.as_deref(),
         acl: new.acl,
         owner: new.owner,
         parent_cversion: new.parent_cversion,

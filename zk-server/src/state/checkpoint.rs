@@ -1,147 +1,201 @@
 //! Pure: the tree as it was after one zxid, read in parts while the tree goes on changing.
 //!
-//! Before a znode changes for the first time since the checkpoint began, the tree hands its old
-//! form over. A reader takes that form where there is one, and else the znode as it stands,
-//! unless it is younger than the checkpoint. So a snapshot is exact, though nothing is copied
-//! but what changes while it is written.
+//! Every znode carries a mark that says whether the checkpoint has it. Before one that it has not
+//! changes or goes, its form is put into a queue. A reader takes what is queued, then the
+//! next znode without a mark; those that are younger than the checkpoint are born with it. Before
+//! any znode come its ancestors. So a snapshot is exact, though nothing is copied but what
+//! changes while it is written.
+//!
+//! What the mark of a znode that the checkpoint has looks like changes from one checkpoint to the
+//! next, so that none need be wiped.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::VecDeque;
 
-use bytes::Bytes;
 use common::zk::data::StatPersisted;
 
-use crate::state::tree::Nodes;
-use crate::state::znode::{Znode, next_after};
+use crate::state::nodes::{NodeId, NodeRef, Nodes};
 
 /// A znode as a snapshot holds it.
-#[derive(Clone, Debug)]
-pub struct Frozen {
+#[derive(Clone, Copy, Debug)]
+pub struct Frozen<'a> {
     /// Its data.
-    pub data: Option<Bytes>,
+    pub data: Option<&'a [u8]>,
     /// Number of its ACL.
     pub acl: i64,
     /// Its Stat.
     pub stat: StatPersisted,
 }
 
-impl From<&Znode> for Frozen {
-    fn from(node: &Znode) -> Self {
+impl<'a> From<NodeRef<'a>> for Frozen<'a> {
+    fn from(node: NodeRef<'a>) -> Self {
         Self {
-            data: node.data.clone(),
+            data: node.data(),
             acl: node.acl,
             stat: node.stat,
         }
     }
 }
 
-/// Where the depth-first walk stands in one level of the tree.
+/// The form of a znode that has changed since.
 #[derive(Debug)]
-struct Level {
-    path_len: usize,
-    last_child: Option<Box<str>>,
+struct OldForm {
+    path: Box<str>,
+    data: Option<Box<[u8]>>,
+    acl: i64,
+    stat: StatPersisted,
 }
 
-/// The frozen tree and how far it has been read.
-#[derive(Debug)]
+/// How far the tree has been read.
+#[derive(Debug, Default)]
 pub struct Checkpoint {
-    zxid: i64,
-    old_forms: HashMap<Box<str>, Frozen>,
-    deleted_children: HashMap<Box<str>, BTreeSet<Box<str>>>,
-    path: String,
-    levels: Vec<Level>,
-    begun: bool,
+    queue: VecDeque<OldForm>,
+    /// Znodes below this number have been read.
+    next: u32,
 }
 
 impl Checkpoint {
-    /// The tree as it is now, after `zxid`.
-    pub fn new(zxid: i64) -> Self {
-        Self {
-            zxid,
-            old_forms: HashMap::new(),
-            deleted_children: HashMap::new(),
-            path: String::new(),
-            levels: Vec::new(),
-            begun: false,
+    /// Keeps the form of a znode that is about to change, unless `mark` says that it is had.
+    pub fn keep(&mut self, id: NodeId, nodes: &mut Nodes, mark: bool) {
+        if nodes.get(id).mark == mark {
+            return;
         }
-    }
-
-    /// The last zxid that is part of it.
-    pub fn zxid(&self) -> i64 {
-        self.zxid
-    }
-
-    /// Keeps the form of a znode that is about to change.
-    pub fn keep(&mut self, key: &str, node: &Znode) {
-        if node.stat.czxid <= self.zxid && !self.old_forms.contains_key(key) {
-            self.old_forms.insert(key.into(), node.into());
+        let mut line = vec![id];
+        while let Some(parent) = line.last().and_then(|id| nodes.parent(*id))
+            && nodes.get(parent).mark != mark
+        {
+            line.push(parent);
         }
-    }
-
-    /// Keeps the name of a znode that is about to be deleted.
-    pub fn keep_deleted_child(&mut self, parent_key: &str, name: &str, node: &Znode) {
-        if node.stat.czxid <= self.zxid {
-            self.deleted_children
-                .entry(parent_key.into())
-                .or_default()
-                .insert(name.into());
-        }
-    }
-
-    /// The next znode, parents before children; `None` after the last.
-    pub fn next(&mut self, nodes: &Nodes) -> Option<(&str, Frozen)> {
-        if !self.begun {
-            self.begun = true;
-            let root = self.frozen("", nodes)?;
-            self.levels.push(Level {
-                path_len: 0,
-                last_child: None,
+        for id in line.into_iter().rev() {
+            nodes.get_mut(id).mark = mark;
+            let node = nodes.get(id);
+            self.queue.push_back(OldForm {
+                path: node.path().into(),
+                data: node.data().map(Into::into),
+                acl: node.acl,
+                stat: node.stat,
             });
-            return Some(("", root));
         }
-        loop {
-            let level = self.levels.last()?;
-            self.path.truncate(level.path_len);
-            let Some(name) = self.next_child(level, nodes) else {
-                self.levels.pop();
+    }
+
+    /// Hands the next znode to `take`; false after the last.
+    pub fn next(
+        &mut self,
+        nodes: &mut Nodes,
+        mark: bool,
+        take: impl FnOnce(&str, &Frozen<'_>),
+    ) -> bool {
+        if let Some(old) = self.queue.pop_front() {
+            let (data, acl, stat) = (old.data.as_deref(), old.acl, old.stat);
+            take(&old.path, &Frozen { data, acl, stat });
+            return true;
+        }
+        while self.next < nodes.end() {
+            let mut id = NodeId(self.next);
+            let node = nodes.get(id);
+            if node.mark == mark || !nodes.is_used(id) {
+                self.next += 1;
                 continue;
-            };
-            let name: Box<str> = name.into();
-            self.path.push('/');
-            self.path.push_str(&name);
-            if let Some(level) = self.levels.last_mut() {
-                level.last_child = Some(name);
             }
-            if let Some(frozen) = self.frozen(&self.path, nodes) {
-                self.levels.push(Level {
-                    path_len: self.path.len(),
-                    last_child: None,
-                });
-                return Some((&self.path, frozen));
+            // The farthest ancestor that is not had; mostly there is none, as parents are older.
+            while let Some(parent) = nodes.parent(id)
+                && nodes.get(parent).mark != mark
+            {
+                id = parent;
             }
+            nodes.get_mut(id).mark = mark;
+            let node = nodes.get(id);
+            take(node.path(), &node.into());
+            return true;
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use common::zk::data::Acl;
+
+    use crate::state::tree::{NewNode, Tree, TreeOptions};
+
+    fn create(tree: &mut Tree, path: &str, zxid: i64) {
+        let new = NewNode {
+            path,
+            data: Some(b"new"),
+            acl: &Acl::open(),
+            owner: 0,
+            parent_cversion: -1,
+        };
+        tree.create(new, zxid, 0).unwrap();
+    }
+
+    fn change(tree: &mut Tree, random: u64, zxid: i64) {
+        let (a, b) = (random % 7, random / 7 % 7);
+        let path = match random / 49 % 2 {
+            0 => format!("/n{a}"),
+            _ => format!("/n{a}/m{b}"),
+        };
+        match (
+            random / 98 % 3,
+            tree.get(&path).map(|node| node.child_count()),
+        ) {
+            (0, Some(0)) => tree.delete(&path, zxid).unwrap(),
+            (_, Some(_)) => tree.set_data(&path, Some(b"set"), 1, zxid, 1).unwrap(),
+            (_, None) if tree.get(&format!("/n{a}")).is_some() || !path.contains('m') => {
+                create(tree, &path, zxid);
+            }
+            _ => {}
         }
     }
 
-    fn next_child<'a>(&'a self, level: &Level, nodes: &'a Nodes) -> Option<&'a str> {
-        let parent = &self.path[..level.path_len];
-        let last = level.last_child.as_deref();
-        let alive = nodes.get(parent).and_then(|node| node.child_after(last));
-        let deleted = self
-            .deleted_children
-            .get(parent)
-            .and_then(|names| next_after(names, last));
-        match (alive, deleted) {
-            (Some(alive), Some(deleted)) => Some(alive.min(deleted)),
-            (alive, deleted) => alive.or(deleted),
-        }
+    fn all(tree: &Tree) -> BTreeMap<String, String> {
+        let mut all = BTreeMap::new();
+        tree.each(|path, node| {
+            all.insert(path.to_owned(), format!("{:?} {:?}", node.data, node.stat));
+        });
+        all
     }
 
-    fn frozen(&self, key: &str, nodes: &Nodes) -> Option<Frozen> {
-        if let Some(old) = self.old_forms.get(key) {
-            return Some(old.clone());
+    #[test]
+    fn what_is_read_is_the_tree_as_it_was_with_parents_before_children() {
+        let mut tree = Tree::new(TreeOptions::default());
+        let mut random = 0x9e37_79b9_u64;
+        let mut next = move || {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            random >> 33
+        };
+        let mut zxid = 0;
+        for round in 0..300 {
+            let expected = all(&tree);
+            let mut read = BTreeMap::new();
+            tree.start_checkpoint();
+            let mut more = true;
+            while more {
+                for _ in 0..next() % 4 {
+                    zxid += 1;
+                    change(&mut tree, next(), zxid);
+                }
+                for _ in 0..next() % 5 {
+                    more = tree.next_of_checkpoint(|path, node| {
+                        let parent = path.rfind('/').map(|slash| path[..slash].to_owned());
+                        assert!(
+                            parent.is_none_or(|parent| read.contains_key(&parent)),
+                            "{path}"
+                        );
+                        let form = format!("{:?} {:?}", node.data, node.stat);
+                        assert_eq!(read.insert(path.to_owned(), form), None, "{path}");
+                    });
+                    // Now and then one is given up.
+                    more &= round % 10 != 3;
+                }
+            }
+            if round % 10 != 3 {
+                assert_eq!(read, expected, "round {round}");
+            }
+            tree.end_checkpoint();
         }
-        nodes
-            .get(key)
-            .filter(|node| node.stat.czxid <= self.zxid)
-            .map(|node| Frozen::from(node.as_ref()))
     }
 }

@@ -7,14 +7,28 @@ use std::collections::VecDeque;
 
 use common::zk::data::StatPersisted;
 
+use crate::state::znode::Znode;
+
 /// Version of the calculation, as it is written beside every digest.
 pub const VERSION: i32 = 2;
 
-const EXEMPT_PREFIX: &str = "/zookeeper/";
+const EXEMPT_PREFIX: &[u8] = b"/zookeeper/";
 
-/// One znode's share of the digest; `path` is empty for the root.
+/// One znode's share of the digest.
+pub fn of(node: &Znode) -> u32 {
+    let (path_and_data, rest) = (node.path_and_data(), &[][..]);
+    of_parts(node.path_len(), [path_and_data, rest], &node.stat)
+}
+
+/// The share that a znode will have; `path` is empty for the root.
 pub fn of_node(path: &str, data: Option<&[u8]>, stat: &StatPersisted) -> u32 {
-    if path.starts_with(EXEMPT_PREFIX) {
+    let text = [path.as_bytes(), data.unwrap_or_default()];
+    of_parts(path.len(), text, stat)
+}
+
+/// `text` is path and data, the path whole in its first part.
+fn of_parts(path_len: usize, text: [&[u8]; 2], stat: &StatPersisted) -> u32 {
+    if text[0][..path_len].starts_with(EXEMPT_PREFIX) {
         return 0;
     }
     let mut fields = [0_u8; 60];
@@ -29,10 +43,8 @@ pub fn of_node(path: &str, data: Option<&[u8]>, stat: &StatPersisted) -> u32 {
     fields[52..].copy_from_slice(&stat.ephemeral_owner.to_be_bytes());
 
     let mut crc = crc32fast::Hasher::new();
-    crc.update(path.as_bytes());
-    if let Some(data) = data {
-        crc.update(data);
-    }
+    crc.update(text[0]);
+    crc.update(text[1]);
     crc.update(&fields);
     crc.finalize()
 }

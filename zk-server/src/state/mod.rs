@@ -5,6 +5,7 @@ pub mod apply;
 pub mod checkpoint;
 pub mod database;
 pub mod digest;
+pub mod nodes;
 pub mod odd;
 pub mod pending;
 pub mod permission;

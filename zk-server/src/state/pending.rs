@@ -10,6 +10,7 @@ use common::zk::data::StatPersisted;
 use crate::metrics::state::ChangeStats;
 use crate::state::acl_cache::SharedAcl;
 use crate::state::digest;
+use crate::state::nodes::NodeRef;
 use crate::state::tree::Tree;
 
 /// A znode as it will be.
@@ -23,8 +24,10 @@ pub struct PendingNode {
     pub child_count: usize,
     /// Its ACL.
     pub acl: SharedAcl,
-    /// Its data.
-    pub data: Option<Bytes>,
+    /// Length of its data, 0 for null.
+    pub data_len: usize,
+    /// Its data, if that changes; else the tree has it.
+    new_data: Option<Option<Bytes>>,
     digest: u32,
 }
 
@@ -36,9 +39,16 @@ impl PendingNode {
             stat: Some(stat),
             child_count: 0,
             acl,
-            data,
+            data_len: data.as_ref().map_or(0, Bytes::len),
+            new_data: Some(data),
             digest: 0,
         }
+    }
+
+    /// Its data changes.
+    pub fn set_data(&mut self, data: Option<Bytes>) {
+        self.data_len = data.as_ref().map_or(0, Bytes::len);
+        self.new_data = Some(data);
     }
 }
 
@@ -81,7 +91,8 @@ impl Pending {
             stat: Some(node.stat),
             child_count: node.child_count(),
             acl: tree.acl_of(node),
-            data: node.data.clone(),
+            data_len: node.data_len(),
+            new_data: None,
             digest: node.digest,
         })
     }
@@ -100,7 +111,11 @@ impl Pending {
         if tree.options().digests
             && let Some(stat) = &node.stat
         {
-            node.digest = digest::of_node(path, node.data.as_deref(), stat);
+            let data = match &node.new_data {
+                Some(new) => new.as_deref(),
+                None => tree.get(path).and_then(NodeRef::data),
+            };
+            node.digest = digest::of_node(path, data, stat);
         }
         self.replace(tree, path, node);
     }
@@ -113,7 +128,8 @@ impl Pending {
             stat: None,
             child_count: 0,
             acl,
-            data: None,
+            data_len: 0,
+            new_data: None,
             digest: 0,
         };
         self.replace(tree, key(path), gone);

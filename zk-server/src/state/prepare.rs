@@ -312,11 +312,11 @@ impl Decision<'_> {
         path::validate(&r.path).map_err(|_| ErrorCode::BadArguments)?;
         let mut node = self.node(&r.path)?;
         self.check_acl(&node, perms::WRITE)?;
-        let len = |data: &Option<bytes::Bytes>| data.as_ref().map_or(0, |data| data.len() as i64);
-        self.check_quota(&r.path, 0, len(&r.data) - len(&node.data))?;
+        let bytes = r.data.as_ref().map_or(0, |data| data.len() as i64);
+        self.check_quota(&r.path, 0, bytes - node.data_len as i64)?;
         let version = next_version(node.stat.map_or(0, |stat| stat.version), r.version)?;
         node.zxid = self.zxid;
-        node.data = r.data.clone();
+        node.set_data(r.data.clone());
         if let Some(stat) = &mut node.stat {
             stat.version = version;
             stat.mtime = self.time_ms;
@@ -413,7 +413,7 @@ impl Decision<'_> {
         };
         let numbers = |path: String| {
             tree.get(&path)
-                .map(|node| QuotaNumbers::parse(node.data.as_deref().unwrap_or_default()))
+                .map(|node| QuotaNumbers::parse(node.data().unwrap_or_default()))
         };
         let (Some(limits), Some(used)) = (
             numbers(quota::limits_path(target)),

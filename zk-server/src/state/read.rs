@@ -6,7 +6,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use common::zk::code::ErrorCode;
 use common::zk::data::{Acl, Id, perms};
-use common::zk::jute::{Record, encode_str};
+use common::zk::jute::{Record, encode_buffer, encode_str};
 use common::zk::multi::{MultiOp, MultiResponse, MultiResult};
 use common::zk::request::{
     AddWatchMode, Request, SetWatches2, WatchableRequest, WatcherType, WatchesRequest,
@@ -16,9 +16,9 @@ use common::zk::response::{ErrorResponse, EventType, WhoAmIResponse};
 use crate::auth::schemes::Schemes;
 use crate::state::acl_cache::SharedAcl;
 use crate::state::database::{Database, Event};
+use crate::state::nodes::NodeRef;
 use crate::state::permission;
 use crate::state::watches::{ConnectionId, WatchMode};
-use crate::state::znode::Znode;
 
 /// What a Stat counts for in `read_per_namespace`, in bytes.
 const STAT_BYTES: usize = 6 * 8 + 5 * 4;
@@ -108,7 +108,7 @@ fn readable<'d>(
     path: &str,
     reader: Reader<'_>,
     perm: i32,
-) -> Result<(&'d Znode, SharedAcl), ErrorCode> {
+) -> Result<(NodeRef<'d>, SharedAcl), ErrorCode> {
     let node = db.tree.get(path).ok_or(ErrorCode::NoNode)?;
     let acl = db.tree.acl_of(node);
     if db.options.skip_acl || permission::allows(&db.schemes, &acl, perm, reader.ids) {
@@ -161,8 +161,8 @@ fn get_data(
     out: &mut BytesMut,
 ) -> Result<(), ErrorCode> {
     let (node, _) = readable(db, &r.path, reader, perms::READ)?;
-    let bytes = node.data.as_ref().map_or(0, Bytes::len);
-    node.data.encode(out);
+    let bytes = node.data_len();
+    encode_buffer(node.data(), out);
     node.client_stat(extended(db)).encode(out);
     count_read(db, &r.path, bytes);
     if r.watch {
@@ -242,8 +242,8 @@ fn multi_read(
             }
             Ok((node, _)) => match op {
                 MultiOp::GetData(_) => {
-                    let (data, stat) = (node.data.clone(), node.client_stat(extended(db)));
-                    let bytes = data.as_ref().map_or(0, Bytes::len);
+                    let data = node.data().map(Bytes::copy_from_slice);
+                    let (stat, bytes) = (node.client_stat(extended(db)), node.data_len());
                     (MultiResult::GetData { data, stat }, bytes)
                 }
                 _ => (

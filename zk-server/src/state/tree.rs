@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use bytes::Bytes;
 use common::zk::data::{Acl, StatPersisted};
 
 use crate::state::acl_cache::{AclCache, SharedAcl};
 use crate::state::checkpoint::{Checkpoint, Frozen};
 use crate::state::digest;
+use crate::state::nodes::{NewRecord, NodeId, NodeRef, Nodes};
 use crate::state::quota::{self, QuotaNumbers, QuotaPaths};
 use crate::state::znode::{Lifetime, Znode, created_stat};
 
@@ -57,7 +57,7 @@ pub struct NewNode<'a> {
     /// Where.
     pub path: &'a str,
     /// Its data.
-    pub data: Option<Bytes>,
+    pub data: Option<&'a [u8]>,
     /// Its ACL.
     pub acl: &'a [Acl],
     /// `ephemeralOwner`.
@@ -65,9 +65,6 @@ pub struct NewNode<'a> {
     /// The parent's cversion from now on, or -1 for one more than it is.
     pub parent_cversion: i32,
 }
-
-/// Znodes by path. They are boxed so that the map can grow without moving them.
-pub type Nodes = HashMap<Box<str>, Box<Znode>>;
 
 /// All znodes. The root is stored under the empty path, as in snapshots; both names find it.
 #[derive(Debug)]
@@ -82,6 +79,8 @@ pub struct Tree {
     data_bytes: i64,
     options: TreeOptions,
     checkpoint: Option<Checkpoint>,
+    /// What the mark of a znode that the checkpoint has looks like.
+    mark: bool,
 }
 
 /// The key of a path.
@@ -99,12 +98,21 @@ impl Tree {
     /// The tree of a server that has never run.
     pub fn new(options: TreeOptions) -> Self {
         let mut tree = Self::empty(options);
-        let plain = || Znode::new(Some(Bytes::new()), -1, StatPersisted::default());
+        let mut parent = None;
         for path in ["", "/zookeeper", quota::QUOTA_ROOT, CONFIG_NODE] {
-            tree.put(path, plain());
-        }
-        for path in ["/zookeeper", quota::QUOTA_ROOT, CONFIG_NODE] {
-            tree.link(path);
+            let (data, acl, stat) = (Some(&[][..]), -1, StatPersisted::default());
+            let id = tree.put(
+                parent,
+                &NewRecord {
+                    path,
+                    data,
+                    acl,
+                    stat,
+                },
+            );
+            if matches!(path, "" | "/zookeeper") {
+                parent = Some(id);
+            }
         }
         // The real server sets this ACL with aversion -1.
         let _ = tree.set_acl(CONFIG_NODE, &Acl::read_only(), -1);
@@ -114,7 +122,7 @@ impl Tree {
     /// A tree without even a root, to be filled from a snapshot.
     pub fn empty(options: TreeOptions) -> Self {
         Self {
-            nodes: Nodes::new(),
+            nodes: Nodes::default(),
             acls: AclCache::default(),
             ephemerals: HashMap::new(),
             containers: BTreeSet::new(),
@@ -124,6 +132,7 @@ impl Tree {
             data_bytes: 0,
             options,
             checkpoint: None,
+            mark: false,
         }
     }
 
@@ -133,12 +142,16 @@ impl Tree {
     }
 
     /// A znode.
-    pub fn get(&self, path: &str) -> Option<&Znode> {
-        self.nodes.get(key(path)).map(AsRef::as_ref)
+    pub fn get(&self, path: &str) -> Option<NodeRef<'_>> {
+        self.find(path).map(|id| self.nodes.get(id))
+    }
+
+    fn find(&self, path: &str) -> Option<NodeId> {
+        self.nodes.find(key(path))
     }
 
     /// The ACL of a znode.
-    pub fn acl_of(&self, node: &Znode) -> SharedAcl {
+    pub fn acl_of(&self, node: NodeRef<'_>) -> SharedAcl {
         self.acls.get(node.acl)
     }
 
@@ -196,16 +209,17 @@ impl Tree {
             "" => return self.nodes.len(),
             _ => {}
         }
-        let mut count = 0;
-        let mut stack = vec![path.to_owned()];
-        while let Some(path) = stack.pop() {
-            let Some(node) = self.get(&path) else {
-                continue;
-            };
-            count += node.child_count();
-            stack.extend(node.children().map(|child| format!("{path}/{child}")));
-        }
-        count
+        self.subtree(path).count().saturating_sub(1)
+    }
+
+    /// A znode and all below it, parents before children.
+    fn subtree(&self, path: &str) -> impl Iterator<Item = NodeRef<'_>> {
+        let mut stack: Vec<NodeRef<'_>> = self.get(path).into_iter().collect();
+        std::iter::from_fn(move || {
+            let node = stack.pop()?;
+            stack.extend(node.child_nodes());
+            Some(node)
+        })
     }
 
     /// Sum of the lengths of all paths and data, in bytes.
@@ -224,55 +238,55 @@ impl Tree {
         self.quotas.nearest(path)
     }
 
-    /// Creates a znode. Its data is copied, as it is a slice of a request's frame.
+    /// Creates a znode.
     ///
     /// The parent's cversion and pzxid never go back: a transaction may be replayed over a
     /// snapshot that has seen later ones.
     pub fn create(&mut self, new: NewNode<'_>, zxid: i64, time_ms: i64) -> Result<(), TreeError> {
         let (parent_key, name) = split(new.path).ok_or(TreeError::NoNode)?;
-        let parent = self.nodes.get(parent_key).ok_or(TreeError::NoNode)?;
-        if parent.has_child(name) {
+        let parent = self.nodes.find(parent_key).ok_or(TreeError::NoNode)?;
+        if self.find(new.path).is_some() {
             return Err(TreeError::NodeExists);
         }
+        let current = self.nodes.get(parent).stat.cversion;
         let cversion = match new.parent_cversion {
-            -1 => parent.stat.cversion.wrapping_add(1),
+            -1 => current.wrapping_add(1),
             given => given,
         };
         let acl = self.acls.acquire(new.acl);
-        self.change(parent_key, |parent| {
-            if cversion > parent.stat.cversion {
+        self.change(parent, |parent| {
+            if cversion > current {
                 parent.stat.cversion = cversion;
                 parent.stat.pzxid = zxid;
             }
-            parent.add_child(name);
         });
-        let data = new.data.map(|data| Bytes::copy_from_slice(&data));
-        let bytes = data.as_ref().map_or(0, Bytes::len) as i64;
+        let (path, data) = (new.path, new.data);
+        let stat = created_stat(zxid, time_ms, new.owner);
         self.put(
-            new.path,
-            Znode::new(data, acl, created_stat(zxid, time_ms, new.owner)),
+            Some(parent),
+            &NewRecord {
+                path,
+                data,
+                acl,
+                stat,
+            },
         );
-        self.note_owner(new.path, new.owner);
-        self.note_quota_created(new.path, parent_key, name);
-        self.add_usage(new.path, 1, bytes);
+        self.note_owner(path, new.owner);
+        self.note_quota_created(path, parent_key, name);
+        self.add_usage(path, 1, data.map_or(0, <[u8]>::len) as i64);
         Ok(())
     }
 
     /// Deletes a znode. The parent's pzxid moves even if the znode is missing.
     pub fn delete(&mut self, path: &str, zxid: i64) -> Result<(), TreeError> {
         let (parent_key, name) = split(path).ok_or(TreeError::NoNode)?;
-        if !self.nodes.contains_key(parent_key) {
-            return Err(TreeError::NoNode);
-        }
-        if let (Some(checkpoint), Some(node)) = (&mut self.checkpoint, self.nodes.get(path)) {
-            checkpoint.keep(path, node);
-            checkpoint.keep_deleted_child(parent_key, name, node);
-        }
-        self.change(parent_key, |parent| {
-            parent.remove_child(name);
+        let parent = self.nodes.find(parent_key).ok_or(TreeError::NoNode)?;
+        self.change(parent, |parent| {
             parent.stat.pzxid = parent.stat.pzxid.max(zxid);
         });
-        let node = self.nodes.remove(path).ok_or(TreeError::NoNode)?;
+        let id = self.nodes.find(path).ok_or(TreeError::NoNode)?;
+        self.keep(id);
+        let node = self.nodes.remove(id);
         self.digest = self.digest.wrapping_sub(u64::from(node.digest));
         self.data_bytes -= (path.len() + node.data_len()) as i64;
         self.acls.release(node.acl);
@@ -284,20 +298,20 @@ impl Tree {
         Ok(())
     }
 
-    /// Sets data and version. The data is copied.
+    /// Sets data and version.
     pub fn set_data(
         &mut self,
         path: &str,
-        data: Option<Bytes>,
+        data: Option<&[u8]>,
         version: i32,
         zxid: i64,
         time_ms: i64,
     ) -> Result<(), TreeError> {
-        let old_len = self.get(path).ok_or(TreeError::NoNode)?.data_len() as i64;
-        let data = data.map(|data| Bytes::copy_from_slice(&data));
-        let growth = data.as_ref().map_or(0, Bytes::len) as i64 - old_len;
-        self.change(key(path), |node| {
-            node.data = data;
+        let id = self.find(path).ok_or(TreeError::NoNode)?;
+        let old_len = self.nodes.get(id).data_len() as i64;
+        let growth = data.map_or(0, <[u8]>::len) as i64 - old_len;
+        self.change(id, |node| {
+            node.set_data(data);
             node.stat.mtime = time_ms;
             node.stat.mzxid = zxid;
             node.stat.version = version;
@@ -309,10 +323,10 @@ impl Tree {
 
     /// Sets ACL and aversion.
     pub fn set_acl(&mut self, path: &str, acl: &[Acl], aversion: i32) -> Result<(), TreeError> {
-        let old = self.get(path).ok_or(TreeError::NoNode)?.acl;
-        self.acls.release(old);
+        let id = self.find(path).ok_or(TreeError::NoNode)?;
+        self.acls.release(self.nodes.get(id).acl);
         let acl = self.acls.acquire(acl);
-        self.change(key(path), |node| {
+        self.change(id, |node| {
             node.acl = acl;
             node.stat.aversion = aversion;
         });
@@ -326,14 +340,15 @@ impl Tree {
         cversion: i32,
         zxid: i64,
     ) -> Result<(), TreeError> {
-        let current = self.get(path).ok_or(TreeError::NoNode)?.stat.cversion;
+        let id = self.find(path).ok_or(TreeError::NoNode)?;
+        let current = self.nodes.get(id).stat.cversion;
         let cversion = if cversion == -1 {
             current.wrapping_add(1)
         } else {
             cversion
         };
         if cversion > current {
-            self.change(key(path), |node| {
+            self.change(id, |node| {
                 node.stat.cversion = cversion;
                 node.stat.pzxid = zxid;
             });
@@ -355,104 +370,112 @@ impl Tree {
         stat: StatPersisted,
     ) -> Result<(), TreeError> {
         self.acls.add_user(acl);
-        if !path.is_empty() {
-            let (parent_key, name) = split(path).ok_or(TreeError::NoNode)?;
-            let parent = self.nodes.get_mut(parent_key).ok_or(TreeError::NoNode)?;
-            parent.add_child(name);
-            self.note_owner(path, stat.ephemeral_owner);
+        let new = NewRecord {
+            path,
+            data,
+            acl,
+            stat,
+        };
+        if let Some(id) = self.nodes.find(path) {
+            // Twice in one snapshot: the later one counts.
+            self.change(id, |node| {
+                node.set_data(data);
+                (node.acl, node.stat) = (acl, stat);
+            });
+            return Ok(());
         }
-        let data = data.map(Bytes::copy_from_slice);
-        self.put(path, Znode::new(data, acl, stat));
+        if path.is_empty() {
+            self.put(None, &new);
+            return Ok(());
+        }
+        let (parent_key, _) = split(path).ok_or(TreeError::NoNode)?;
+        let parent = self.nodes.find(parent_key).ok_or(TreeError::NoNode)?;
+        self.put(Some(parent), &new);
+        self.note_owner(path, stat.ephemeral_owner);
         Ok(())
     }
 
     /// Ends the reading of a snapshot: finds the quotas and drops ACLs that nobody uses.
     pub fn finish_restore(&mut self) {
         self.quotas.clear();
-        let mut stack = vec![quota::QUOTA_ROOT.to_owned()];
-        while let Some(path) = stack.pop() {
-            let Some(node) = self.get(&path) else {
-                continue;
-            };
-            if let Some((parent, quota::LIMITS)) = split(&path) {
-                let target = parent[quota::QUOTA_ROOT.len()..].to_owned();
-                self.quotas.add(&target);
-                self.recount_usage(&target);
-                continue;
-            }
-            stack.extend(node.children().map(|child| format!("{path}/{child}")));
+        let limits = self.subtree(quota::QUOTA_ROOT).filter_map(|node| {
+            let (parent, name) = split(node.path())?;
+            let target = parent.strip_prefix(quota::QUOTA_ROOT)?;
+            (name == quota::LIMITS).then(|| target.to_owned())
+        });
+        let targets: Vec<String> = limits.collect();
+        for target in targets {
+            self.quotas.add(&target);
+            self.recount_usage(&target);
         }
         self.acls.purge_unused();
     }
 
-    /// Freezes the tree as it is after `zxid`; the copy is read in parts with
+    /// Freezes the tree as it is now; the copy is read in parts with
     /// [`Tree::next_of_checkpoint`] while the tree changes.
-    pub fn start_checkpoint(&mut self, zxid: i64) {
-        self.checkpoint = Some(Checkpoint::new(zxid));
+    pub fn start_checkpoint(&mut self) {
+        self.end_checkpoint();
+        self.mark = !self.mark;
+        self.checkpoint = Some(Checkpoint::default());
     }
 
-    /// Hands the next znode of the frozen copy to `take`; false after the last one, or if there
-    /// is no frozen copy.
-    pub fn next_of_checkpoint(&mut self, take: impl FnOnce(&str, &Frozen)) -> bool {
-        let Some(checkpoint) = &mut self.checkpoint else {
-            return false;
-        };
-        match checkpoint.next(&self.nodes) {
-            Some((path, node)) => {
-                take(path, &node);
-                true
-            }
-            None => false,
-        }
-    }
-
-    /// The same for a walk over a tree that nobody changes.
-    pub fn next_frozen(&self, walk: &mut Checkpoint, take: impl FnOnce(&str, &Frozen)) -> bool {
-        match walk.next(&self.nodes) {
-            Some((path, node)) => {
-                take(path, &node);
-                true
-            }
+    /// Hands the next znode of the frozen copy to `take`, parents before children; false after
+    /// the last one, or if there is no frozen copy.
+    pub fn next_of_checkpoint(&mut self, take: impl FnOnce(&str, &Frozen<'_>)) -> bool {
+        match &mut self.checkpoint {
+            Some(checkpoint) => checkpoint.next(&mut self.nodes, self.mark, take),
             None => false,
         }
     }
 
     /// Lets the frozen copy go.
     pub fn end_checkpoint(&mut self) {
-        self.checkpoint = None;
+        if let Some(mut checkpoint) = self.checkpoint.take() {
+            // If it was given up early, the rest must look as if it had been read.
+            while checkpoint.next(&mut self.nodes, self.mark, |_, _| {}) {}
+        }
     }
 
-    fn put(&mut self, path: &str, mut node: Znode) {
-        if self.options.digests {
-            node.digest = digest::of_node(path, node.data.as_deref(), &node.stat);
+    /// Hands every znode to `take`, parents before children, and those in the order of names.
+    pub fn each(&self, mut take: impl FnMut(&str, &Frozen<'_>)) {
+        let mut stack: Vec<NodeRef<'_>> = self.get("/").into_iter().collect();
+        while let Some(node) = stack.pop() {
+            take(node.path(), &node.into());
+            let from = stack.len();
+            stack.extend(node.child_nodes());
+            stack[from..].sort_unstable_by(|a, b| b.path_bytes().cmp(a.path_bytes()));
+        }
+    }
+
+    fn put(&mut self, parent: Option<NodeId>, new: &NewRecord<'_>) -> NodeId {
+        let id = self.nodes.insert(parent, new);
+        let (digests, mark) = (self.options.digests, self.mark);
+        let node = self.nodes.get_mut(id);
+        // It is younger than a checkpoint that is being read.
+        node.mark = mark;
+        if digests {
+            node.digest = digest::of(node);
         }
         self.digest = self.digest.wrapping_add(u64::from(node.digest));
-        self.data_bytes += (path.len() + node.data_len()) as i64;
-        if let Some(old) = self.nodes.insert(path.into(), Box::new(node)) {
-            self.digest = self.digest.wrapping_sub(u64::from(old.digest));
-            self.data_bytes -= (path.len() + old.data_len()) as i64;
-        }
+        self.data_bytes += node.path_and_data().len() as i64;
+        id
     }
 
-    fn link(&mut self, path: &str) {
-        if let Some((parent, name)) = split(path)
-            && let Some(parent) = self.nodes.get_mut(parent)
-        {
-            parent.add_child(name);
-        }
-    }
-
-    /// Changes a znode that is there; keeps its old form for the checkpoint, and its digest.
-    fn change(&mut self, key: &str, change: impl FnOnce(&mut Znode)) {
-        let Some(node) = self.nodes.get_mut(key) else {
-            return;
-        };
+    /// Keeps the form of a znode for the checkpoint, before it changes.
+    fn keep(&mut self, id: NodeId) {
         if let Some(checkpoint) = &mut self.checkpoint {
-            checkpoint.keep(key, node);
+            checkpoint.keep(id, &mut self.nodes, self.mark);
         }
+    }
+
+    /// Changes a znode; keeps its old form for the checkpoint, and its digest.
+    fn change(&mut self, id: NodeId, change: impl FnOnce(&mut Znode)) {
+        self.keep(id);
+        let digests = self.options.digests;
+        let node = self.nodes.get_mut(id);
         change(node);
-        if self.options.digests {
-            let new = digest::of_node(key, node.data.as_deref(), &node.stat);
+        if digests {
+            let new = digest::of(node);
             self.digest = self
                 .digest
                 .wrapping_sub(u64::from(node.digest))
@@ -514,20 +537,17 @@ impl Tree {
     /// Counts what lies below `target` and writes it into its stats znode.
     fn recount_usage(&mut self, target: &str) {
         let (mut count, mut bytes) = (0, 0);
-        let mut stack = vec![target.to_owned()];
-        while let Some(path) = stack.pop() {
-            let Some(node) = self.get(&path) else {
-                continue;
-            };
+        for node in self.subtree(target) {
             count += 1;
             bytes += node.data_len() as i64;
-            stack.extend(node.children().map(|child| format!("{path}/{child}")));
         }
         let mut numbers = QuotaNumbers::default();
         numbers.set_usage(count, bytes);
-        self.change(&quota::stats_path(target), |node| {
-            node.data = Some(numbers.to_text().into())
-        });
+        if let Some(id) = self.find(&quota::stats_path(target)) {
+            self.change(id, |node| {
+                node.set_data(Some(numbers.to_text().as_bytes()));
+            });
+        }
     }
 
     /// Adds to the stats of the quota that governs `path`, if one does. Stats change without a
@@ -536,10 +556,13 @@ impl Tree {
         let Some(target) = self.quotas.nearest(path) else {
             return;
         };
-        self.change(&quota::stats_path(target), |node| {
-            let mut numbers = QuotaNumbers::parse(node.data.as_deref().unwrap_or_default());
+        let Some(id) = self.find(&quota::stats_path(target)) else {
+            return;
+        };
+        self.change(id, |node| {
+            let mut numbers = QuotaNumbers::parse(node.data().unwrap_or_default());
             numbers.set_usage(numbers.count() + count, numbers.bytes() + bytes);
-            node.data = Some(numbers.to_text().into());
+            node.set_data(Some(numbers.to_text().as_bytes()));
         });
     }
 }

@@ -1,9 +1,8 @@
 //! Pure: one znode and the meaning of its `ephemeralOwner`.
 
-use std::collections::BTreeSet;
-
-use bytes::Bytes;
 use common::zk::data::{Stat, StatPersisted};
+
+use crate::state::nodes::NodeId;
 
 /// `ephemeralOwner` of every container znode (EphemeralType.java).
 pub const CONTAINER_OWNER: i64 = i64::MIN;
@@ -69,65 +68,93 @@ pub fn created_stat(zxid: i64, time_ms: i64, ephemeral_owner: i64) -> StatPersis
     }
 }
 
-/// One znode. Its path is its key in the tree.
-#[derive(Clone, Debug, Default)]
+/// One znode. Fields are ordered and sized for the memory that millions of them take.
+#[derive(Debug)]
 pub struct Znode {
-    /// Null and empty data differ on the wire and on disk.
-    pub data: Option<Bytes>,
-    /// Key in the ACL cache; -1 is world:anyone with all permissions.
-    pub acl: i64,
     /// Stored part of the Stat.
     pub stat: StatPersisted,
-    children: BTreeSet<Box<str>>,
+    /// Key in the ACL cache; -1 is world:anyone with all permissions.
+    pub acl: i64,
+    /// Path and data, in one block.
+    text: Box<[u8]>,
+    path_len: u32,
     /// CRC32 of path, data and Stat: this znode's share of the tree's digest.
     pub digest: u32,
+    // Boxed: most znodes have none, and a vector takes three times as much.
+    #[allow(clippy::box_collection)]
+    pub(super) children: Option<Box<Vec<NodeId>>>,
+    pub(super) parent: NodeId,
+    /// Its place among the parent's children.
+    pub(super) slot: u32,
+    /// Null and empty data differ on the wire and on disk.
+    has_data: bool,
+    /// Whether the checkpoint that is being read has it; see there.
+    pub(super) mark: bool,
 }
 
 impl Znode {
     /// A znode without children.
-    pub fn new(data: Option<Bytes>, acl: i64, stat: StatPersisted) -> Self {
+    pub fn new(path: &str, data: Option<&[u8]>, acl: i64, stat: StatPersisted) -> Self {
         Self {
-            data,
-            acl,
             stat,
-            children: BTreeSet::new(),
+            acl,
+            text: joined(path.as_bytes(), data.unwrap_or_default()),
+            // A path is a part of a frame, whose length is an int.
+            path_len: path.len() as u32,
             digest: 0,
+            children: None,
+            parent: NodeId(u32::MAX),
+            slot: 0,
+            has_data: data.is_some(),
+            mark: false,
+        }
+    }
+
+    /// Its path; the root's is empty.
+    pub fn path(&self) -> &str {
+        // It was made of a string.
+        std::str::from_utf8(self.path_bytes()).unwrap_or_default()
+    }
+
+    pub(super) fn path_bytes(&self) -> &[u8] {
+        &self.text[..self.path_len()]
+    }
+
+    /// Length of the path in bytes.
+    pub fn path_len(&self) -> usize {
+        self.path_len as usize
+    }
+
+    /// Its data; null and empty differ.
+    pub fn data(&self) -> Option<&[u8]> {
+        self.has_data.then(|| &self.text[self.path_len()..])
+    }
+
+    /// Path and data, one after the other.
+    pub fn path_and_data(&self) -> &[u8] {
+        &self.text
+    }
+
+    /// Replaces the data.
+    pub fn set_data(&mut self, data: Option<&[u8]>) {
+        self.has_data = data.is_some();
+        let data = data.unwrap_or_default();
+        if data.len() == self.data_len() {
+            let at = self.path_len();
+            self.text[at..].copy_from_slice(data);
+        } else {
+            self.text = joined(self.path_bytes(), data);
         }
     }
 
     /// Length of the data, 0 for null.
     pub fn data_len(&self) -> usize {
-        self.data.as_ref().map_or(0, Bytes::len)
+        self.text.len() - self.path_len()
     }
 
     /// How many children there are.
     pub fn child_count(&self) -> usize {
-        self.children.len()
-    }
-
-    /// Names of the children in order.
-    pub fn children(&self) -> impl Iterator<Item = &str> {
-        self.children.iter().map(AsRef::as_ref)
-    }
-
-    /// The first child whose name is after `name`.
-    pub fn child_after(&self, name: Option<&str>) -> Option<&str> {
-        next_after(&self.children, name)
-    }
-
-    /// Whether there is a child of this name.
-    pub fn has_child(&self, name: &str) -> bool {
-        self.children.contains(name)
-    }
-
-    /// Adds a child; false if it was there.
-    pub fn add_child(&mut self, name: &str) -> bool {
-        self.children.insert(name.into())
-    }
-
-    /// Removes a child; false if there was none.
-    pub fn remove_child(&mut self, name: &str) -> bool {
-        self.children.remove(name)
+        self.children.as_ref().map_or(0, |children| children.len())
     }
 
     /// The Stat as clients see it: they are told of sessions as owners only, and their
@@ -155,14 +182,17 @@ impl Znode {
     }
 }
 
-/// The first name of an ordered set after `name`, or its first at all.
-pub fn next_after<'a>(names: &'a BTreeSet<Box<str>>, name: Option<&str>) -> Option<&'a str> {
-    use std::ops::Bound::{Excluded, Unbounded};
-    let next = match name {
-        None => names.iter().next(),
-        Some(name) => names.range::<str, _>((Excluded(name), Unbounded)).next(),
-    };
-    next.map(AsRef::as_ref)
+impl Default for Znode {
+    fn default() -> Self {
+        Self::new("", None, 0, StatPersisted::default())
+    }
+}
+
+fn joined(path: &[u8], data: &[u8]) -> Box<[u8]> {
+    let mut text = Vec::with_capacity(path.len() + data.len());
+    text.extend_from_slice(path);
+    text.extend_from_slice(data);
+    text.into_boxed_slice()
 }
 
 #[cfg(test)]

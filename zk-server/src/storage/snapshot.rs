@@ -13,7 +13,7 @@
 //! what they do not know. A compressed file has the same contents.
 
 use bytes::{BufMut, BytesMut};
-use common::zk::jute::{Record, encode_str};
+use common::zk::jute::{Record, encode_buffer, encode_str};
 
 use crate::state::checkpoint::Frozen;
 use crate::state::tree::Tree;
@@ -43,9 +43,9 @@ pub fn put_head(sessions: &[(i64, i32)], tree: &Tree, out: &mut BytesMut) {
 }
 
 /// Puts one znode.
-pub fn put_node(path: &str, node: &Frozen, out: &mut BytesMut) {
+pub fn put_node(path: &str, node: &Frozen<'_>, out: &mut BytesMut) {
     encode_str(path, out);
-    node.data.encode(out);
+    encode_buffer(node.data, out);
     out.put_i64(node.acl);
     node.stat.encode(out);
 }

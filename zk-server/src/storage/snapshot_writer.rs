@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use bytes::{BufMut, BytesMut};
 use simd_adler32::Adler32;
 
-use crate::state::checkpoint::Checkpoint;
 use crate::state::digest;
 use crate::state::tree::Tree;
 use crate::storage::compression::{Compression, Encoder};
@@ -123,15 +122,15 @@ pub fn write_whole(
     let mut writer = SnapshotWriter::create(directories, zxid, compression)?;
     let mut part = BytesMut::with_capacity(2 * PART_BYTES);
     snapshot::put_head(sessions, tree, &mut part);
-    let mut walk = Checkpoint::new(i64::MAX);
-    while tree.next_frozen(&mut walk, |path, node| {
+    let mut written = Ok(());
+    tree.each(|path, node| {
         snapshot::put_node(path, node, &mut part);
-    }) {
-        if part.len() > PART_BYTES {
-            writer.write(&part)?;
+        if part.len() > PART_BYTES && written.is_ok() {
+            written = writer.write(&part);
             part.clear();
         }
-    }
+    });
+    written?;
     snapshot::put_end_of_nodes(&mut part);
     writer.write(&part)?;
     writer.finish(tree.options().digests.then(|| tree.digest()))

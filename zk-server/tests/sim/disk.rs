@@ -101,7 +101,7 @@ impl Disk {
             SnapshotWriter::create(&self.directories, db.applied_zxid, Compression::Plain).unwrap();
         let mut part = BytesMut::new();
         snapshot::put_head(&db.sessions.committed(), &db.tree, &mut part);
-        db.tree.start_checkpoint(db.applied_zxid);
+        db.tree.start_checkpoint();
         let digest = db.tree.digest();
         self.snapshot = Some(Snapshotting {
             writer,

@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 
-use zk_server::state::checkpoint::Checkpoint;
 use zk_server::state::database::Database;
 
 /// Znodes, ACLs, sessions and zxid.
@@ -16,11 +15,10 @@ pub fn dump(db: &Database) -> String {
     )
     .unwrap();
     writeln!(text, "sessions {:?}", db.sessions.committed()).unwrap();
-    let mut walk = Checkpoint::new(i64::MAX);
-    while db.tree.next_frozen(&mut walk, |path, node| {
+    db.tree.each(|path, node| {
         let acl = db.tree.acls().get(node.acl);
         writeln!(text, "{path} {:?} {:?} {acl:?}", node.data, node.stat).unwrap();
-    }) {}
+    });
     for session in db.sessions.committed() {
         let paths: Vec<&str> = db.tree.ephemerals(session.0).collect();
         writeln!(text, "ephemerals {:x} {paths:?}", session.0).unwrap();
