@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use common::config::{ConfigError, Origin};
+use common::config::Origin;
 use zk_server::config::load::CommandLine;
 use zk_server::config::report;
 use zk_server::config::server_config::ServerConfig;
@@ -10,6 +10,7 @@ use zk_server::config::values::Note;
 use zk_server::error::ServerError;
 use zk_server::offline::run as offline;
 use zk_server::server;
+use zk_server::tls::settings;
 
 const USAGE: &str = "\
 Usage: zk-server [-Dname=value ...] CONFIGFILE
@@ -107,17 +108,21 @@ fn check_config(mut line: CommandLine) -> ExitCode {
     match check(&line) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let error = ServerError::from(error);
             eprintln!("zk-server: {error}");
             ExitCode::from(error.exit_code())
         }
     }
 }
 
-fn check(line: &CommandLine) -> Result<(), ConfigError> {
+fn check(line: &CommandLine) -> Result<(), ServerError> {
     let (config, notes) = ServerConfig::load(line)?;
     for Note { warning, text } in &notes {
         println!("{} {text}", if *warning { "WARN" } else { "INFO" });
+    }
+    if let Some(tls) = &config.ports.tls {
+        for warning in settings::prepare(tls)?.warnings {
+            println!("WARN {warning}");
+        }
     }
     for setting in report::effective(&config) {
         println!("{setting}");

@@ -2,11 +2,13 @@
 //!
 //! All numbers are big-endian; `utf` is a 2-byte length and modified UTF-8.
 //!
-//!     magic 0xfeedfeed | version 1 or 2 | entry count
-//!     entry: 1 | alias utf | time 8 | length 4 + EncryptedPrivateKeyInfo | count 4 + certificate*
-//!            2 | alias utf | time 8 | certificate
-//!     certificate: type utf (only in version 2) | length 4 + DER
-//!     SHA-1 of: password in UTF-16, "Mighty Aphrodite", all that is above
+//! ```text
+//! magic 0xfeedfeed | version 1 or 2 | entry count
+//! entry: 1 | alias utf | time 8 | length 4 + EncryptedPrivateKeyInfo | count 4 + certificate*
+//!        2 | alias utf | time 8 | certificate
+//! certificate: type utf (only in version 2) | length 4 + DER
+//! SHA-1 of: password in UTF-16, "Mighty Aphrodite", all that is above
+//! ```
 
 use ring::digest;
 

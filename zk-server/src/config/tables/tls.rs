@@ -5,7 +5,6 @@ use common::config::Rule;
 use crate::config::keys::Form::{Flag, Int, IntOrDefault, Secret, Text};
 use crate::config::keys::Key;
 
-const FOR_QUORUM: &str = "it is about connections between servers, and a single server has none";
 const NO_DETECTION: &str =
     "only ports of an ensemble use it; a client port waits for the first byte like for any other";
 
@@ -43,8 +42,4 @@ pub const KEYS: &[Key] = &[
     Key::both("netty.server.earlyDropSecureConnectionHandshakes", Flag)
         .default("false")
         .idle("it is about a server that is not running yet, and this one listens when it is"),
-    Key::both("netty.advancedFlowControl.enabled", Flag)
-        .default("false")
-        .idle("connections are always read only as fast as their requests are answered"),
-    Key::both("ssl.quorum.*", Text).idle(FOR_QUORUM),
 ];
