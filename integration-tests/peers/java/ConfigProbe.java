@@ -7,7 +7,7 @@ import org.apache.zookeeper.server.quorum.QuorumPeerConfig;
 
 /**
  * Says what ZooKeeper makes of configuration files: one path a line on standard input, one answer a line on standard
- * output, "OK" and tab-separated settings, or "REFUSED" and why.
+ * output, "OK" and settings with U+0001 before each, or "REFUSED" and why.
  */
 public class ConfigProbe {
     public static void main(String[] arguments) throws Exception {
@@ -26,23 +26,23 @@ public class ConfigProbe {
         try {
             config.parse(path);
         } catch (Throwable refused) {
-            return "REFUSED\t" + refused + "\t" + refused.getCause();
+            return "REFUSED\1" + refused + "\1" + refused.getCause();
         }
         InetSocketAddress client = config.getClientPortAddress();
         String address = client == null ? "none"
             : client.getAddress() == null ? "unresolved"
             : client.getAddress().isAnyLocalAddress() ? "any" : client.getAddress().getHostAddress();
-        return "OK\tdistributed=" + config.isDistributed()
-            + "\tclientPort=" + (client == null ? 0 : client.getPort())
-            + "\tclientPortAddress=" + address
-            + "\tdataDir=" + config.getDataDir()
-            + "\tdataLogDir=" + config.getDataLogDir()
-            + "\ttickTime=" + config.getTickTime()
-            + "\tmaxClientCnxns=" + config.getMaxClientCnxns()
-            + "\tminSessionTimeout=" + config.getMinSessionTimeout()
-            + "\tmaxSessionTimeout=" + config.getMaxSessionTimeout()
-            + "\tclientPortListenBacklog=" + config.getClientPortListenBacklog()
-            + "\tautopurge.snapRetainCount=" + config.getSnapRetainCount()
-            + "\tautopurge.purgeInterval=" + config.getPurgeInterval();
+        return "OK\1distributed=" + config.isDistributed()
+            + "\1clientPort=" + (client == null ? 0 : client.getPort())
+            + "\1clientPortAddress=" + address
+            + "\1dataDir=" + config.getDataDir()
+            + "\1dataLogDir=" + config.getDataLogDir()
+            + "\1tickTime=" + config.getTickTime()
+            + "\1maxClientCnxns=" + config.getMaxClientCnxns()
+            + "\1minSessionTimeout=" + config.getMinSessionTimeout()
+            + "\1maxSessionTimeout=" + config.getMaxSessionTimeout()
+            + "\1clientPortListenBacklog=" + config.getClientPortListenBacklog()
+            + "\1autopurge.snapRetainCount=" + config.getSnapRetainCount()
+            + "\1autopurge.purgeInterval=" + config.getPurgeInterval();
     }
 }

@@ -94,6 +94,14 @@ fn positional(arguments: &[String]) -> Settings {
     for (key, value) in keys.iter().zip(arguments) {
         settings.insert((*key).to_owned(), value.clone(), Origin::CommandLine);
     }
+    if arguments.len() < keys.len() {
+        // Only a file has a limit without being asked for one.
+        settings.insert(
+            "maxClientCnxns".to_owned(),
+            "0".to_owned(),
+            Origin::CommandLine,
+        );
+    }
     settings
 }
 

@@ -3,7 +3,7 @@
 //! A server line is `host:port:port[:role][;[host:]port]`: where the servers of an ensemble meet,
 //! where they elect their leader, and where clients connect. Several addresses are separated by `|`.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One server line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,15 +71,17 @@ pub fn is_group(key: &str) -> bool {
 #[derive(Default)]
 struct Groups {
     seen: bool,
-    grouped: HashSet<i64>,
+    grouped: BTreeSet<i64>,
+    weighed: BTreeSet<i64>,
 }
 
 impl Groups {
     fn add(&mut self, key: &str, value: &str) -> Result<(), String> {
         self.seen = true;
         let (_, number) = key.split_once('.').unwrap_or(("", key));
-        integer(number)?;
+        let number = integer(number)?;
         if key.starts_with("weight") {
+            self.weighed.insert(number);
             return integer(value).map(|_| ());
         }
         for id in java_split(value, ':') {
@@ -92,14 +94,26 @@ impl Groups {
     }
 
     fn check(&self, members: &Members) -> Result<(), BadLine> {
-        let alone = members
-            .iter()
-            .find(|(id, member)| self.seen && !member.observer && !self.grouped.contains(id));
-        match alone {
-            Some((id, _)) => Err(BadLine {
-                key: format!("server.{id}"),
-                reason: "it is in no group".to_owned(),
-            }),
+        if !self.seen {
+            return Ok(());
+        }
+        let votes = |id: &i64| members.get(id).is_some_and(|member| !member.observer);
+        let bad = |id: &i64, reason: &str| BadLine {
+            key: format!("server.{id}"),
+            reason: reason.to_owned(),
+        };
+        if let Some(id) = members
+            .keys()
+            .find(|id| votes(id) && !self.grouped.contains(id))
+        {
+            return Err(bad(id, "it is in no group"));
+        }
+        let known = |id: &i64| votes(id) || self.weighed.contains(id);
+        match self.grouped.iter().find(|id| !known(id)) {
+            Some(id) => Err(bad(
+                id,
+                "it is in a group, but there is no such participant",
+            )),
             None => Ok(()),
         }
     }
@@ -246,7 +260,8 @@ mod tests {
         assert!(read(lines("server.1=h:1:2\ngroup.1=1\nweight.1=1"), false).is_ok());
         for wrong in [
             "server.1=h:1:2\nweight.1=1",
-            "group.1=1:2\ngroup.2=2",
+            "group.1=1:2\ngroup.2=2\nweight.1=1\nweight.2=1",
+            "server.1=h:1:2\ngroup.1=1:7",
             "groups=1",
             "weight.1=heavy",
             "server.one=h:1:2",

@@ -110,7 +110,8 @@ impl ServerConfig {
         let tick_ms: i32 = values.required("tickTime")?;
         let session_limit = |key: &str, ticks: i32| -> Result<i32, ConfigError> {
             Ok(match values.required(key)? {
-                -1 => tick_ms.saturating_mul(ticks),
+                // Java does not look for overflows, and so finds the shortest longer than the longest.
+                -1 => tick_ms.wrapping_mul(ticks),
                 limit => limit,
             })
         };

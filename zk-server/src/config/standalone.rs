@@ -178,7 +178,10 @@ fn resolve(values: &Values, key: &str, host: &str, port: u16) -> Result<SocketAd
     if host.is_empty() {
         return Ok(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port));
     }
-    let first = (host, port)
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    let first = (bare.unwrap_or(host), port)
         .to_socket_addrs()
         .map_err(|e| format!("the host '{host}' cannot be resolved: {e}"))
         .and_then(|mut all| {

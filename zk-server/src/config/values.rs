@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use common::config::{self, ConfigError, Definition, Kind, Origin, Setting, Settings};
+use common::config::{self, ConfigError, Definition, Kind, Origin, Rule, Setting, Settings};
 
 use crate::config::keys::{self, Effect, Form, Key, Place};
 
@@ -212,12 +212,37 @@ fn check_value(key: &Key, name: &str, setting: &Setting) -> Result<(), ConfigErr
         default: key.default,
         rule: key.rule,
     };
+    // The common check takes blanks away that Java would not.
+    let odd_blank = setting.value.trim() != setting.value;
+    if odd_blank && !matches!(key.rule, Rule::Any | Rule::NonEmpty) {
+        let reason = "there is an unusual blank at its beginning or end";
+        return Err(invalid(Some(key), name, setting, reason.to_owned()));
+    }
+    if key.form == Form::Boolean && !is_boolean(&setting.value) {
+        let reason = "it must be true or false".to_owned();
+        return Err(invalid(Some(key), name, setting, reason));
+    }
+    let numeric = !matches!(
+        kind,
+        Kind::String | Kind::Password | Kind::Boolean | Kind::Double
+    );
     let text = match keys::number(key.form, &setting.value) {
         Some(number) => number.to_string(),
+        None if numeric => {
+            let reason = format!("it must be a whole number of {} bits", bits(key.form));
+            return Err(invalid(Some(key), name, setting, reason));
+        }
         None => setting.value.clone(),
     };
     config::check(&definition, &text)
         .map_err(|wrong| invalid(Some(key), name, setting, wrong.reason))
+}
+
+fn bits(form: Form) -> u8 {
+    match form {
+        Form::Int | Form::IntOrDefault => 32,
+        _ => 64,
+    }
 }
 
 fn invalid(key: Option<&Key>, name: &str, setting: &Setting, reason: String) -> ConfigError {

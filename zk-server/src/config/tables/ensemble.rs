@@ -65,7 +65,6 @@ pub const KEYS: &[Key] = &[
     idle("commitProcessor.*"),
     idle("forward_learner_requests_to_commit_processor_disabled"),
     idle("messageTracker.*"),
-    idle("ssl.quorum.*"),
     idle("testingonly.initialZxid"),
     Key::property("follower.nodelay", Text).idle(ENSEMBLE),
     Key::property("leader.nodelay", Text).idle(ENSEMBLE),

@@ -10,6 +10,10 @@ const NO_CACHE: &str = "replies are made from the tree, which needs no cache of 
 const WATCHES: &str = "there is one kind of watch table, which is compact and needs no cleaner";
 const GROUPS: &str = "requests that wait are written together as soon as the disk is free";
 const TOP_PATHS: &str = "statistics of the most used paths are not collected";
+const WATCH_MANAGERS: &[&str] = &[
+    "org.apache.zookeeper.server.watch.WatchManager",
+    "org.apache.zookeeper.server.watch.WatchManagerOptimized",
+];
 
 /// The rows.
 pub const KEYS: &[Key] = &[
@@ -23,8 +27,6 @@ pub const KEYS: &[Key] = &[
     Key::both("nio.directBufferBytes", Text).idle(ONE_THREAD),
     Key::both("nio.shutdownTimeout", Text).idle(ONE_THREAD),
     Key::both("intBufferStartingSizeBytes", Text).idle(ONE_THREAD),
-    Key::both("netty.advancedFlowControl.enabled", Text)
-        .idle("a connection is never read faster than its requests are answered"),
     Key::both("globalOutstandingLimit", IntOrDefault).default("1000"),
     Key::both("digest.enabled", Flag).default("true"),
     Key::both("closeSessionTxn.enabled", Flag).default("true"),
@@ -33,7 +35,9 @@ pub const KEYS: &[Key] = &[
     Key::both("enforceQuota", Flag).default("false"),
     Key::both("maxResponseCacheSize", Text).idle(NO_CACHE),
     Key::both("maxGetChildrenResponseCacheSize", Text).idle(NO_CACHE),
-    Key::both("watchManagerName", Text).idle(WATCHES),
+    Key::both("watchManagerName", Text)
+        .rule(Rule::OneOf(WATCH_MANAGERS))
+        .idle(WATCHES),
     Key::both("watcherCleanThreadsNum", Text).idle(WATCHES),
     Key::both("watcherCleanThreshold", Text).idle(WATCHES),
     Key::both("watcherCleanIntervalInSeconds", Text).idle(WATCHES),
@@ -46,7 +50,9 @@ pub const KEYS: &[Key] = &[
     Key::property("jute.maxbuffer", IntOrDefault).default("1048575"),
     Key::both("jute.maxbuffer.extrasize", Text)
         .idle("what the server itself has written is read whatever its size"),
-    Key::property("znode.container.checkIntervalMs", IntOrDefault).default("60000"),
+    Key::property("znode.container.checkIntervalMs", IntOrDefault)
+        .default("60000")
+        .rule(Rule::AtLeast(1)),
     Key::property("znode.container.maxPerMinute", IntOrDefault).default("10000"),
     Key::property("znode.container.maxNeverUsedIntervalMs", LongOrDefault).default("0"),
 ];

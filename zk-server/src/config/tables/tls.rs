@@ -8,11 +8,17 @@ use crate::config::keys::Key;
 const NO_DETECTION: &str =
     "only ports of an ensemble use it; a client port waits for the first byte like for any other";
 
+/// Both speak the same protocols here; the second is what makes a port of both kinds in ZooKeeper.
+const FACTORIES: &[&str] = &[
+    "org.apache.zookeeper.server.NIOServerCnxnFactory",
+    "org.apache.zookeeper.server.NettyServerCnxnFactory",
+];
+
 /// The rows.
 pub const KEYS: &[Key] = &[
     Key::file("secureClientPort", Int).rule(Rule::Between(0.0, 65535.0)),
     Key::file("secureClientPortAddress", Text).rule(Rule::NonEmpty),
-    Key::both("serverCnxnFactory", Text),
+    Key::both("serverCnxnFactory", Text).rule(Rule::OneOf(FACTORIES)),
     Key::both("client.portUnification", Flag).default("false"),
     Key::both("ssl.keyStore.location", Text),
     Key::both("ssl.keyStore.password", Secret),
