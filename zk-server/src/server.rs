@@ -20,6 +20,7 @@ use crate::pipeline::run::{Pipeline, PipelineOptions};
 use crate::pipeline::snapshots::{SnapshotEvent, Snapshots};
 use crate::pipeline::standalone::Standalone;
 use crate::state::sessions;
+use crate::state::tree::Tree;
 use crate::storage::files::Directories;
 use crate::storage::log_writer::{LogWriter, Written};
 use crate::storage::purge;
@@ -100,7 +101,16 @@ async fn start(config: ServerConfig) -> Result<(), ServerError> {
         let _ = tokio::time::timeout(STOP_WITHIN, drain(&server, &mut snapshots, &mut told)).await;
         tracing::info!("Exiting normally");
     }
+    leave_tree(&server);
     result
+}
+
+/// The system takes the memory of a process back at once; to free millions of znodes one by one
+/// would only hold up the end.
+fn leave_tree(server: &Server<Standalone>) {
+    let tree = &mut server.pipeline.borrow_mut().db.tree;
+    let empty = Tree::empty(tree.options());
+    std::mem::forget(std::mem::replace(tree, empty));
 }
 
 type Opened = (Pipeline<Standalone>, Snapshots);

@@ -330,7 +330,7 @@ pub fn encode_str(string: &str, out: &mut BytesMut) {
 
 /// Malformed UTF-8 becomes U+FFFD as Java's decoder has it: one for each maximal bad part, and
 /// one for a whole three-byte surrogate.
-fn lossy_as_java(bytes: &[u8]) -> String {
+pub fn lossy_as_java(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     let mut rest = bytes;
     loop {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use bytestring::ByteString;
 use common::zk::data::{Acl, Id, StatPersisted};
-use common::zk::jute::Record;
+use common::zk::jute::{Record, lossy_as_java};
 use simd_adler32::Adler32;
 
 use crate::state::digest;
@@ -140,7 +140,7 @@ impl SnapshotReader {
         let record = self.take(fixed_at + FIXED_BYTES)?;
         let (acl, stat) = record[fixed_at..].split_at(8);
         Ok(Some(StoredNode {
-            path: String::from_utf8_lossy(&record[4..data_at]),
+            path: text_of(&record[4..data_at]),
             data: data_len.map(|_| &record[data_at + 4..fixed_at]),
             acl: long_of(acl),
             stat: stat_of(stat),
@@ -274,7 +274,15 @@ impl SnapshotReader {
     fn text(&mut self) -> Result<ByteString, StorageError> {
         let length = self.length_at(0)?.unwrap_or(0);
         let text = self.take(4 + length)?;
-        Ok(String::from_utf8_lossy(&text[4..]).into_owned().into())
+        Ok(text_of(&text[4..]).into_owned().into())
+    }
+}
+
+/// Text is UTF-8 as a rule, and that is quickly seen.
+fn text_of(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => Cow::Owned(lossy_as_java(bytes)),
     }
 }
 
