@@ -74,17 +74,6 @@ fn our_client_passes_its_suite_on_both_servers() -> Result<()> {
     Ok(())
 }
 
-/// The same random requests of several clients get the same answers, zxids and events from both.
-#[test]
-fn random_requests_get_apaches_answers() -> Result<()> {
-    let settings = "extendedTypesEnabled=true\nmaxClientCnxns=0\n\
-                    minSessionTimeout=600000\nmaxSessionTimeout=6000000";
-    let server = ZooKeeper::start_with(Maker::Apache, settings)?;
-    let told = ("TANDEM_TEST_FRESH_ZOOKEEPER", server.connect());
-    let test = ["-p", "zk-server", "--test", "standalone", "apaches_server"];
-    cargo_test(&test, told)
-}
-
 /// Runs a test of another crate that needs to be told of a server.
 fn cargo_test(arguments: &[&str], (variable, server): (&str, String)) -> Result<()> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());

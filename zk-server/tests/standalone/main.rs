@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "this is a test")]
 
 mod client;
-mod differential;
 mod server;
 
 use std::path::Path;

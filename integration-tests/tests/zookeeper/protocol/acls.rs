@@ -6,7 +6,8 @@ use integration_tests::raw::Body;
 use super::lab::same;
 use super::requests::{ask, create};
 
-/// ACLs, each as bytes behind a path and data.
+/// ACLs, each as bytes behind a path and data. There is none with an IPv6 address: ours takes
+/// those, Apache's 3.8.4 does not.
 fn acls() -> Vec<(&'static str, Body)> {
     let one = |scheme: &str, id: &str| Body::new().int(1).int(31).string(scheme).string(id);
     vec![
@@ -87,9 +88,6 @@ fn acls() -> Vec<(&'static str, Body)> {
         ("short ip", one("ip", "127.0.0")),
         ("ip beyond bytes", one("ip", "127.0.0.256")),
         ("ip of names", one("ip", "localhost")),
-        ("ip v6", one("ip", "::1")),
-        ("ip v6 in full", one("ip", "2001:db8:0:0:0:0:0:1")),
-        ("ip v6 with bits", one("ip", "2001:db8:0:0:0:0:0:1/64")),
     ]
 }
 

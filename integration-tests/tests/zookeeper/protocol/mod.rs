@@ -4,5 +4,6 @@ mod acls;
 mod handshake;
 mod lab;
 mod multis;
+mod random;
 mod requests;
 mod sessions;

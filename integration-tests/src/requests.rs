@@ -1,11 +1,4 @@
-//! Shell: the same random requests to our server and to Apache's, and the answers compared.
-//!
-//! `TANDEM_TEST_FRESH_ZOOKEEPER` (`host:port`) names an Apache server that has just started on an
-//! empty directory, with `extendedTypesEnabled=true`, `maxClientCnxns=0`,
-//! `minSessionTimeout=600000` and `maxSessionTimeout=6000000`; without it there is nothing to
-//! compare with. `DIFF_SEED` chooses the requests.
-
-use std::net::SocketAddr;
+//! Pure: random requests from a seed, and what of their answers two servers must have in common.
 
 use bytes::Bytes;
 use common::zk::data::{Acl, Id, Stat};
@@ -13,23 +6,28 @@ use common::zk::multi::{MultiOp, MultiRequest, MultiResult};
 use common::zk::request::*;
 use common::zk::response::Response;
 
-use crate::client::{Client, Frame, decode};
-use crate::server::{Server, configure};
-
-const STEPS: u64 = 3000;
-
-struct Random(u64);
+/// Random numbers that a seed decides (xorshift).
+#[derive(Debug, Clone)]
+pub struct Random(u64);
 
 impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
+    /// The numbers of a seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    /// A number below `limit`, which is at least 1.
+    pub fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         (self.0 >> 11) % limit
     }
 
-    fn pick<T: Copy>(&mut self, items: &[T]) -> T {
-        items[self.below(items.len() as u64) as usize]
+    /// One of them.
+    pub fn pick<T: Copy>(&mut self, items: &[T]) -> T {
+        items[usize::try_from(self.below(items.len() as u64)).unwrap_or(0)]
     }
 
     fn path(&mut self) -> String {
@@ -59,7 +57,7 @@ impl Random {
     }
 
     fn data(&mut self) -> Option<Bytes> {
-        let length = self.below(40) as usize;
+        let length = usize::try_from(self.below(40)).unwrap_or(0);
         self.pick(&[true, true, false])
             .then(|| Bytes::from(vec![b'x'; length]))
     }
@@ -111,7 +109,8 @@ impl Random {
         }
     }
 
-    fn paths<T: From<String>>(&mut self) -> Vec<T> {
+    /// Up to two paths.
+    pub fn paths<T: From<String>>(&mut self) -> Vec<T> {
         (0..self.below(3)).map(|_| T::from(self.path())).collect()
     }
 
@@ -175,7 +174,8 @@ impl Random {
         }
     }
 
-    fn request(&mut self, last_zxid: i64) -> Request {
+    /// Any request but closeSession; `last_zxid` bounds what setWatches claims to have seen.
+    pub fn request(&mut self, last_zxid: i64) -> Request {
         match self.below(40) {
             0..=9 => Request::Create(self.create(&[0, 0, 0, 0, 1, 1, 2, 3, 5, 7, -1])),
             10..=12 => Request::Create2(self.create(&[0, 0, 1, 2])),
@@ -206,7 +206,7 @@ impl Random {
                 Request::MultiRead(MultiRequest { ops })
             }
             36 => Request::SetWatches2(SetWatches2 {
-                relative_zxid: self.below(last_zxid as u64 + 1) as i64,
+                relative_zxid: i64::try_from(self.below(last_zxid.unsigned_abs() + 1)).unwrap_or(0),
                 data: self.paths(),
                 exist: self.paths(),
                 child: self.paths(),
@@ -231,7 +231,7 @@ impl Random {
                 })
             }
             _ => match self.below(3) {
-                0 => Request::CloseSession,
+                0 => Request::GetChildren2(self.watchable()),
                 1 => Request::WhoAmI,
                 _ => Request::Auth(AuthPacket {
                     kind: 0,
@@ -245,24 +245,28 @@ impl Random {
 
 /// What differs between two servers though they do the same: clocks, session ids, and the order
 /// of things that have none.
-struct Normaliser {
-    sessions: Vec<i64>,
+#[derive(Debug, Default)]
+pub struct Sameness {
+    /// The sessions so far, in the order they began.
+    pub sessions: Vec<i64>,
 }
 
-impl Normaliser {
-    fn stat(&self, stat: &mut Stat) {
-        stat.mtime = i64::from(stat.mtime == stat.ctime);
-        stat.ctime = 0;
+impl Sameness {
+    /// Takes clocks and session ids out of a Stat.
+    pub fn stat(&self, stat: &mut Stat) {
+        stat.mtime = stat.mtime.signum();
+        stat.ctime = stat.ctime.signum();
         if let Some(index) = self
             .sessions
             .iter()
             .position(|id| *id == stat.ephemeral_owner)
         {
-            stat.ephemeral_owner = index as i64 + 1;
+            stat.ephemeral_owner = i64::try_from(index).unwrap_or(0) + 1;
         }
     }
 
-    fn response(&self, response: &mut Response) {
+    /// Takes out of a response what may differ.
+    pub fn response(&self, response: &mut Response) {
         match response {
             Response::Create2(r) => self.stat(&mut r.stat),
             Response::Stat(r) => self.stat(&mut r.stat),
@@ -287,76 +291,5 @@ impl Normaliser {
             }),
             _ => {}
         }
-    }
-}
-
-/// Does everything and writes down what comes.
-fn transcript(address: SocketAddr, seed: u64) -> Vec<String> {
-    let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-    let mut clients: Vec<Client> = (0..3).map(|_| Client::connect(address)).collect();
-    let sessions = clients
-        .iter()
-        .map(|client| client.session.session_id)
-        .collect();
-    let mut normaliser = Normaliser { sessions };
-    let mut lines = Vec::new();
-    let mut last_zxid = 0;
-    for step in 0..STEPS {
-        let which = random.below(3) as usize;
-        let request = random.request(last_zxid);
-        let (op, closes) = (request.op(), request == Request::CloseSession);
-        clients[which].send(&request);
-        let mut events = Vec::new();
-        let answer = loop {
-            match clients[which].receive() {
-                Some(Frame::Event(event)) => events.push(format!("{which} {event:?}")),
-                Some(Frame::Reply(header, body)) => {
-                    last_zxid = last_zxid.max(header.zxid);
-                    let mut result = decode(op, header, body);
-                    if let Ok(response) = &mut result {
-                        normaliser.response(response);
-                    }
-                    break format!("0x{:x} {result:?}", header.zxid);
-                }
-                None => break "hung up".to_owned(),
-            }
-        };
-        if closes {
-            clients[which] = Client::connect(address);
-            normaliser.sessions.push(clients[which].session.session_id);
-        }
-        for (i, client) in clients.iter_mut().enumerate() {
-            client.send(&Request::Ping);
-            while let Some(Frame::Event(event)) = client.receive() {
-                events.push(format!("{i} {event:?}"));
-            }
-        }
-        if closes {
-            // The ephemeral znodes of a session go in no order.
-            events.sort();
-        }
-        lines.push(format!(
-            "{step}: {which} {request:?}\n  -> {answer}\n  events {events:?}"
-        ));
-    }
-    lines
-}
-
-#[test]
-fn apaches_server_answers_the_same() {
-    let Ok(apache) = std::env::var("TANDEM_TEST_FRESH_ZOOKEEPER") else {
-        return;
-    };
-    let seed = std::env::var("DIFF_SEED").map_or(1, |seed| seed.parse().unwrap());
-    let home = tempfile::tempdir().unwrap();
-    configure(
-        home.path(),
-        "extendedTypesEnabled=true\nmaxClientCnxns=0\nminSessionTimeout=600000\nmaxSessionTimeout=6000000",
-    );
-    let server = Server::start(home.path());
-    let theirs = transcript(apache.parse().unwrap(), seed);
-    let ours = transcript(server.address, seed);
-    for (ours, theirs) in ours.iter().zip(&theirs) {
-        assert_eq!(ours, theirs, "DIFF_SEED={seed}");
     }
 }
