@@ -5,6 +5,7 @@ pub mod config;
 pub mod error;
 pub mod metrics;
 pub mod net;
+pub mod operator;
 pub mod offline;
 pub mod pipeline;
 pub mod server;

@@ -3,16 +3,16 @@
 
 use std::collections::HashMap;
 
-use crate::metrics::summary::Summary;
+use crate::metrics::percentiles::Percentiles;
 
 /// Namespaces that are told apart. Whoever makes more, say by ever new znodes below the root,
 /// is not counted by namespace any more: the numbers must not eat the memory.
-const MOST: usize = 4096;
+const MOST: usize = 1024;
 
 /// One summary for each namespace.
 #[derive(Clone, Debug, Default)]
 pub struct Namespaces {
-    entries: Vec<(Box<str>, Summary)>,
+    entries: Vec<(Box<str>, Percentiles)>,
     by_name: HashMap<Box<str>, usize>,
     last: usize,
 }
@@ -42,7 +42,7 @@ impl Namespaces {
             Some(index) => *index,
             None if self.entries.len() >= MOST => return,
             None => {
-                self.entries.push((name.into(), Summary::default()));
+                self.entries.push((name.into(), Percentiles::none()));
                 self.by_name.insert(name.into(), self.entries.len() - 1);
                 self.entries.len() - 1
             }
@@ -54,7 +54,7 @@ impl Namespaces {
     }
 
     /// The namespaces in the order they came.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Summary)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Percentiles)> {
         self.entries
             .iter()
             .map(|(name, summary)| (&**name, summary))
@@ -63,7 +63,7 @@ impl Namespaces {
     /// `srst`: the namespaces stay, their numbers begin anew.
     pub fn reset(&mut self) {
         for (_, summary) in &mut self.entries {
-            *summary = Summary::default();
+            *summary = Percentiles::none();
         }
     }
 }
@@ -84,10 +84,10 @@ mod tests {
         ] {
             all.observe(path, value);
         }
-        let got: Vec<_> = all.iter().map(|(n, s)| (n, s.count(), s.sum())).collect();
+        let got: Vec<_> = all.iter().map(|(n, s)| (n, s.summary().count(), s.summary().sum())).collect();
         assert_eq!(got, [("a", 3, 9), ("bb", 1, 1)]);
         all.reset();
-        let got: Vec<_> = all.iter().map(|(n, s)| (n, s.count())).collect();
+        let got: Vec<_> = all.iter().map(|(n, s)| (n, s.summary().count())).collect();
         assert_eq!(got, [("a", 0), ("bb", 0)]);
     }
 

@@ -24,6 +24,27 @@ pub struct Percentiles {
 }
 
 impl Percentiles {
+    /// Of nothing.
+    pub const fn none() -> Self {
+        Self {
+            zeros: 0,
+            others: Summary::none(),
+            steps: Vec::new(),
+        }
+    }
+
+    /// Adds all values of another.
+    pub fn merge(&mut self, other: &Self) {
+        self.zeros += other.zeros;
+        self.others = self.others.merged(other.others);
+        if self.steps.len() < other.steps.len() {
+            self.steps.resize(other.steps.len(), 0);
+        }
+        for (step, count) in self.steps.iter_mut().zip(&other.steps) {
+            *step += count;
+        }
+    }
+
     /// Adds one value.
     pub fn observe(&mut self, value: u64) {
         if value == 0 {

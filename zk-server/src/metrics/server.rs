@@ -63,6 +63,10 @@ pub struct ServerStats {
     pub connections: ConnectionsStats,
     /// The log and the snapshots.
     pub disk: DiskStats,
+    /// `readlatency` before [`ServerStats::reset_packets`].
+    pub earlier_reads: Percentiles,
+    /// `updatelatency` before [`ServerStats::reset_packets`].
+    pub earlier_updates: Percentiles,
 }
 
 /// What happens to requests.
@@ -72,7 +76,7 @@ pub struct RequestStats {
     pub prepared: u64,
     /// `prep_process_time` in milliseconds of multis and of the ends of sessions, the only
     /// requests whose decision can take as long as that; all others count as 0.
-    pub prepare_ms: Summary,
+    pub prepare_ms: Percentiles,
     /// `close_session_prep_time` in milliseconds.
     pub close_session_prepare_ms: Percentiles,
     /// `propagation_latency` in milliseconds: from the decision to its application.
@@ -103,7 +107,7 @@ pub struct ConnectionsStats {
     /// `connection_revalidate_count`: of them those for an old one.
     pub revalidated: u64,
     /// `connection_token_deficit` of the connection throttle.
-    pub token_deficit: Summary,
+    pub token_deficit: Percentiles,
     /// `connection_rejected`: turned away for a limit.
     pub rejected: u64,
     /// `connection_drop_count`: ended by the client while its session lasted.
@@ -142,11 +146,11 @@ pub struct DiskStats {
     /// here, so they are not among them.
     pub queued: u64,
     /// `fsynctime` in milliseconds.
-    pub sync_ms: Summary,
+    pub sync_ms: Percentiles,
     /// Syncs slower than `fsync.warningthresholdms`; not reset.
     pub slow_syncs: u64,
     /// `sync_processor_batch_size`: transactions written together.
-    pub batch_sizes: Summary,
+    pub batch_sizes: Percentiles,
     /// `sync_processor_queue_flush_time_ms` of batches.
     pub flush_ms: Percentiles,
     /// `sync_processor_queue_time_ms`: from the decision to the begin of its batch.
@@ -154,19 +158,19 @@ pub struct DiskStats {
     /// `sync_processor_queue_and_flush_time_ms`.
     pub queue_and_flush_ms: Percentiles,
     /// `sync_process_time`: writing and syncing a batch, in milliseconds.
-    pub append_ms: Summary,
+    pub append_ms: Percentiles,
     /// `sync_processor_queue_size`: writes that wait while a batch is written.
-    pub queue_sizes: Summary,
+    pub queue_sizes: Percentiles,
     /// `snapshottime` in milliseconds.
-    pub snapshot_ms: Summary,
+    pub snapshot_ms: Percentiles,
     /// `dbinittime` in milliseconds.
-    pub load_ms: Summary,
+    pub load_ms: Percentiles,
     /// `startup_txns_loaded`.
-    pub transactions_loaded: Summary,
+    pub transactions_loaded: Percentiles,
     /// `startup_txns_load_time` in milliseconds.
-    pub transactions_load_ms: Summary,
+    pub transactions_load_ms: Percentiles,
     /// `startup_snap_load_time` in milliseconds.
-    pub snapshot_load_ms: Summary,
+    pub snapshot_load_ms: Percentiles,
 }
 
 impl ServerStats {
@@ -195,6 +199,17 @@ impl ServerStats {
         self.packets_sent += 1;
         self.watch_bytes += bytes;
         self.reply_sizes.observe(bytes);
+    }
+
+    /// `srst` where counters must not go back: packets, sizes and latencies begin anew.
+    pub fn reset_packets(&mut self) {
+        self.earlier_reads.merge(&self.read_latency);
+        self.earlier_updates.merge(&self.update_latency);
+        self.read_latency = Percentiles::none();
+        self.update_latency = Percentiles::none();
+        self.packets_received = 0;
+        self.packets_sent = 0;
+        self.reply_sizes = Sizes::default();
     }
 
     /// `srst`: begins anew, but for gauges and what counts events of the server's life.

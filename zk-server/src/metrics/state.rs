@@ -1,19 +1,19 @@
 //! Pure: what the tree and the watches count.
 
 use crate::metrics::namespaces::Namespaces;
-use crate::metrics::summary::Summary;
+use crate::metrics::percentiles::Percentiles;
 
 /// Watchers told of a change, one value for each change that had any in a table.
 #[derive(Clone, Debug, Default)]
 pub struct WatchStats {
     /// `node_created_watch_count`.
-    pub created: Summary,
+    pub created: Percentiles,
     /// `node_deleted_watch_count`.
-    pub deleted: Summary,
+    pub deleted: Percentiles,
     /// `node_changed_watch_count`.
-    pub changed: Summary,
+    pub changed: Percentiles,
     /// `node_children_watch_count`.
-    pub children: Summary,
+    pub children: Percentiles,
 }
 
 /// Znodes that decisions have changed ahead of the tree.

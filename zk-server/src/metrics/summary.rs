@@ -10,6 +10,16 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// Of nothing.
+    pub const fn none() -> Self {
+        Self {
+            count: 0,
+            sum: 0,
+            min: 0,
+            max: 0,
+        }
+    }
+
     /// Adds one value.
     pub fn observe(&mut self, value: u64) {
         self.min = if self.count == 0 {
@@ -22,24 +32,12 @@ impl Summary {
         self.sum = self.sum.wrapping_add(value);
     }
 
-    /// Adds one value that a clock that went back may have made negative; it is not counted then.
-    pub fn observe_signed(&mut self, value: i64) {
-        if let Ok(value) = u64::try_from(value) {
-            self.observe(value);
-        }
-    }
-
     /// What observing 0 so many times comes to.
     pub fn zeros(count: u64) -> Self {
         Self {
             count,
             ..Self::default()
         }
-    }
-
-    /// As many values as `count` at least: those that are missing were 0.
-    pub fn filled(self, count: u64) -> Self {
-        self.merged(Self::zeros(count.saturating_sub(self.count)))
     }
 
     /// Both series in one.

@@ -64,11 +64,11 @@ pub fn each(stats: Stats<'_>, mut sink: impl FnMut(&str, Number)) {
     }
     for (name, set) in namespace_counters(stats) {
         for (namespace, summary) in set.iter() {
-            sink(&format!("{namespace}_{name}"), summary.sum().into());
+            sink(&format!("{namespace}_{name}"), summary.summary().sum().into());
         }
     }
-    for (name, summary) in summaries(stats) {
-        each_part(name, &summary, &mut sink);
+    for (name, all) in summaries(stats) {
+        each_part(name, &all.summary(), &mut sink);
     }
     for (name, all) in percentiles(stats) {
         each_part(name, &all.summary(), &mut sink);
@@ -78,7 +78,7 @@ pub fn each(stats: Stats<'_>, mut sink: impl FnMut(&str, Number)) {
     }
     for (name, set) in namespaces(stats) {
         for (namespace, summary) in set.iter() {
-            each_part(&format!("{namespace}_{name}"), summary, &mut sink);
+            each_part(&format!("{namespace}_{name}"), &summary.summary(), &mut sink);
         }
     }
 }
@@ -147,52 +147,52 @@ pub fn counters(stats: Stats<'_>) -> [(&'static str, u64); 47] {
 }
 
 /// The summaries without percentiles.
-pub fn summaries(stats: Stats<'_>) -> [(&'static str, Summary); 41] {
+pub fn summaries(stats: Stats<'_>) -> [(&'static str, Percentiles); 41] {
     let (s, w) = (stats.server, stats.watches);
     let (r, c, d) = (&s.requests, &s.connections, &s.disk);
-    let none = Summary::default();
+    let none = Percentiles::none;
     [
-        ("socket_closing_time", none),
-        ("proposal_process_time", Summary::zeros(r.prepared)),
-        ("leader_unavailable_time", none),
-        ("node_created_watch_count", w.created),
-        ("session_queues_drained", none),
-        ("write_commit_proc_req_queued", none),
-        ("connection_token_deficit", c.token_deficit),
-        ("read_commit_proc_req_queued", none),
-        ("node_deleted_watch_count", w.deleted),
-        ("startup_txns_load_time", d.transactions_load_ms),
-        ("sync_processor_queue_size", d.queue_sizes),
-        ("follower_sync_time", none),
-        ("prep_processor_queue_size", Summary::zeros(r.prepared)),
-        ("fsynctime", d.sync_ms),
-        ("inflight_snap_count", none),
-        ("reads_issued_from_session_queue", none),
-        ("learner_request_processor_queue_size", none),
-        ("snapshottime", d.snapshot_ms),
-        ("unavailable_time", none),
-        ("startup_txns_loaded", d.transactions_loaded),
-        ("reads_after_write_in_session_queue", none),
-        ("requests_in_session_queue", none),
-        ("write_commit_proc_issued", none),
+        ("socket_closing_time", none()),
+        ("proposal_process_time", Percentiles::zeros(r.prepared)),
+        ("leader_unavailable_time", none()),
+        ("node_created_watch_count", w.created.clone()),
+        ("session_queues_drained", none()),
+        ("write_commit_proc_req_queued", none()),
+        ("connection_token_deficit", c.token_deficit.clone()),
+        ("read_commit_proc_req_queued", none()),
+        ("node_deleted_watch_count", w.deleted.clone()),
+        ("startup_txns_load_time", d.transactions_load_ms.clone()),
+        ("sync_processor_queue_size", d.queue_sizes.clone()),
+        ("follower_sync_time", none()),
+        ("prep_processor_queue_size", Percentiles::zeros(r.prepared)),
+        ("fsynctime", d.sync_ms.clone()),
+        ("inflight_snap_count", none()),
+        ("reads_issued_from_session_queue", none()),
+        ("learner_request_processor_queue_size", none()),
+        ("snapshottime", d.snapshot_ms.clone()),
+        ("unavailable_time", none()),
+        ("startup_txns_loaded", d.transactions_loaded.clone()),
+        ("reads_after_write_in_session_queue", none()),
+        ("requests_in_session_queue", none()),
+        ("write_commit_proc_issued", none()),
         ("prep_process_time", r.prepare_ms.filled(r.prepared)),
-        ("pending_session_queue_size", none),
-        ("time_waiting_empty_pool_in_commit_processor_read_ms", none),
-        ("commit_process_time", none),
-        ("dbinittime", d.load_ms),
-        ("inflight_diff_count", none),
-        ("netty_queued_buffer_capacity", none),
-        ("election_time", none),
-        ("commit_commit_proc_req_queued", none),
-        ("sync_processor_batch_size", d.batch_sizes),
-        ("node_children_watch_count", w.children),
-        ("write_batch_time_in_commit_processor", none),
-        ("read_commit_proc_issued", none),
-        ("concurrent_request_processing_in_commit_processor", none),
-        ("observer_sync_time", none),
-        ("node_changed_watch_count", w.changed),
-        ("sync_process_time", d.append_ms),
-        ("startup_snap_load_time", d.snapshot_load_ms),
+        ("pending_session_queue_size", none()),
+        ("time_waiting_empty_pool_in_commit_processor_read_ms", none()),
+        ("commit_process_time", none()),
+        ("dbinittime", d.load_ms.clone()),
+        ("inflight_diff_count", none()),
+        ("netty_queued_buffer_capacity", none()),
+        ("election_time", none()),
+        ("commit_commit_proc_req_queued", none()),
+        ("sync_processor_batch_size", d.batch_sizes.clone()),
+        ("node_children_watch_count", w.children.clone()),
+        ("write_batch_time_in_commit_processor", none()),
+        ("read_commit_proc_issued", none()),
+        ("concurrent_request_processing_in_commit_processor", none()),
+        ("observer_sync_time", none()),
+        ("node_changed_watch_count", w.changed.clone()),
+        ("sync_process_time", d.append_ms.clone()),
+        ("startup_snap_load_time", d.snapshot_load_ms.clone()),
     ]
 }
 

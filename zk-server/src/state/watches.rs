@@ -6,8 +6,8 @@ use std::rc::Rc;
 use common::zk::request::WatcherType;
 use common::zk::response::EventType;
 
+use crate::metrics::percentiles::Percentiles;
 use crate::metrics::state::WatchStats;
-use crate::metrics::summary::Summary;
 
 /// Number of a client connection; never used twice in the life of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -190,7 +190,7 @@ pub struct Event {
     pub path: Rc<str>,
 }
 
-fn count(watchers: &mut Summary, hit: usize) {
+fn count(watchers: &mut Percentiles, hit: usize) {
     if hit > 0 {
         watchers.observe(hit as u64);
     }

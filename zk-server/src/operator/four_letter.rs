@@ -1,28 +1,19 @@
 //! Shell: the operators' four-letter words, answered in ZooKeeper's words
 //! (org.apache.zookeeper.server.command).
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::PathBuf;
-
-use common::logging::civil_from_days;
+use std::path::Path;
 
 use crate::metrics::connection::ConnectionStats;
-use crate::metrics::table::{self, Number};
-use crate::net::monitor;
+use crate::metrics::table::Number;
+use crate::operator::environment::{self, VERSION};
+use crate::operator::facts::Facts;
+use crate::operator::{commands, java_text, monitor};
 use crate::pipeline::clients::Client;
 use crate::pipeline::commit::Commit;
 use crate::pipeline::run::Pipeline;
 use crate::storage::files::Directories;
-
-/// The version that clients and monitors are told: what it is compatible with, then what it is.
-pub const VERSION: &str = concat!(
-    "3.8.4-tandem-",
-    env!("CARGO_PKG_VERSION"),
-    ", built on 2024-02-12 22:16 UTC"
-);
-
-/// The mask that `gtmk` shows of a server whose mask was never set (ZooTrace.java).
-const TRACE_MASK: i64 = 306;
 
 /// Java's interest sets of a socket, as `cons` shows them.
 const READ_INTEREST: u8 = 1;
@@ -49,38 +40,7 @@ impl Word {
     }
 }
 
-/// What the answers need besides the state.
-#[derive(Clone, Debug)]
-pub struct Operator {
-    /// `4lw.commands.whitelist`.
-    pub whitelist: Vec<String>,
-    /// Where the data is.
-    pub directories: Directories,
-    /// The port that clients connect to; -1: there is none.
-    pub client_port: i32,
-    /// The port that they connect to through TLS.
-    pub secure_client_port: i32,
-    /// `tickTime` in milliseconds.
-    pub tick_ms: i32,
-    /// `maxClientCnxns`.
-    pub max_client_connections: usize,
-    /// Shortest session timeout in milliseconds.
-    pub min_session_timeout_ms: i32,
-    /// Longest session timeout in milliseconds.
-    pub max_session_timeout_ms: i32,
-    /// `clientPortListenBacklog`.
-    pub backlog: i32,
-}
-
-impl Operator {
-    fn allows(&self, word: &str) -> bool {
-        word == "srvr"
-            || self
-                .whitelist
-                .iter()
-                .any(|allowed| allowed == word || allowed == "*")
-    }
-
+impl Facts {
     /// The answer to a word; `bytes` is all that has come of the packet.
     pub fn answer<C: Commit>(
         &self,
@@ -100,35 +60,34 @@ impl Operator {
             "stat" => put_server(&mut text, pipeline, true),
             "cons" => put_connections(&mut text, pipeline),
             "conf" => self.put_configuration(&mut text),
-            "mntr" => put_monitor(&mut text, pipeline),
+            "mntr" => put_monitor(self, &mut text, pipeline),
             "wchs" => put_watch_summary(&mut text, pipeline),
             "wchc" => put_watches_by_connection(&mut text, pipeline),
             "wchp" => put_watches_by_path(&mut text, pipeline),
-            "dump" => put_dump(&mut text, pipeline),
+            "dump" => put_dump(self, &mut text, pipeline),
             "envi" => put_environment(&mut text),
             "dirs" => {
                 let size = Directories::size(&self.directories.snapshots);
                 let log_size = Directories::size(&self.directories.logs);
                 let _ = writeln!(text, "datadir_size: {size}\nlogdir_size: {log_size}");
             }
+            "hash" => put_digests(&mut text, pipeline),
             "crst" => {
-                pipeline
-                    .clients
-                    .iter_mut()
-                    .for_each(|(_, client)| client.stats.reset());
+                commands::reset_connections(pipeline);
                 text.push_str("Connection stats reset.\n");
             }
             "srst" => {
-                monitor::reset(pipeline);
+                monitor::reset(pipeline, self.metrics);
                 text.push_str("Server stats reset.\n");
             }
             "gtmk" => {
-                let _ = write!(text, "{TRACE_MASK}");
+                let _ = write!(text, "{}", self.trace_mask.get());
             }
             "stmk" => {
-                // There is no tracing to mask: the mask is only told back.
                 let mask = bytes.get(4..12).and_then(|mask| mask.try_into().ok());
-                let _ = write!(text, "{}", i64::from_be_bytes(mask.unwrap_or_default()));
+                let mask = i64::from_be_bytes(mask.unwrap_or_default());
+                self.trace_mask.set(mask);
+                let _ = write!(text, "{mask}");
             }
             _ => text.push('\n'),
         }
@@ -136,15 +95,14 @@ impl Operator {
     }
 
     fn put_configuration(&self, text: &mut String) {
-        let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
         let _ = writeln!(
             text,
             "clientPort={}\nsecureClientPort={}\ndataDir={}\ndataDirSize={}\ndataLogDir={}\ndataLogSize={}\ntickTime={}\nmaxClientCnxns={}\nminSessionTimeout={}\nmaxSessionTimeout={}\nclientPortListenBacklog={}\nserverId=0",
             self.client_port,
             self.secure_client_port,
-            absolute(&self.directories.snapshots).display(),
+            absolute(&self.directories.snapshots),
             Directories::size(&self.directories.snapshots),
-            absolute(&self.directories.logs).display(),
+            absolute(&self.directories.logs),
             Directories::size(&self.directories.logs),
             self.tick_ms,
             self.max_client_connections,
@@ -155,37 +113,18 @@ impl Operator {
     }
 }
 
-/// A double as Java prints it: with one decimal at least.
-fn java_double(number: f64) -> String {
-    if number.fract() == 0.0 {
-        format!("{number:.1}")
-    } else {
-        number.to_string()
-    }
-}
-
-/// A time as Java's `Date` prints it in UTC.
-fn date_text(epoch_ms: i64) -> String {
-    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
-    let days = epoch_ms.div_euclid(86_400_000);
-    let seconds = epoch_ms.rem_euclid(86_400_000) / 1000;
-    let (year, month, day) = civil_from_days(days);
-    let month = usize::try_from(month - 1)
-        .ok()
-        .and_then(|month| MONTHS.get(month));
-    let weekday = DAYS[days.rem_euclid(7) as usize];
-    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    let month = month.copied().unwrap_or_default();
-    format!("{weekday} {month} {day:02} {hour:02}:{minute:02}:{second:02} UTC {year}")
+/// A directory's absolute path.
+pub fn absolute(path: &Path) -> String {
+    std::path::absolute(path)
+        .unwrap_or_else(|_| path.to_owned())
+        .display()
+        .to_string()
 }
 
 fn put_server<C: Commit>(text: &mut String, pipeline: &Pipeline<C>, clients: bool) {
     let stats = &pipeline.stats;
     let latency = stats.latency();
-    let _ = writeln!(text, "Zookeeper version: {VERSION}");
+    let _ = writeln!(text, "Zookeeper version: {}", *VERSION);
     if clients {
         text.push_str("Clients:\n");
         for (_, client) in pipeline.clients.iter() {
@@ -197,7 +136,7 @@ fn put_server<C: Commit>(text: &mut String, pipeline: &Pipeline<C>, clients: boo
         text,
         "Latency min/avg/max: {}/{}/{}\nReceived: {}\nSent: {}\nConnections: {}\nOutstanding: {}\nZxid: 0x{:x}\nMode: standalone\nNode count: {}",
         latency.min(),
-        java_double(latency.mean()),
+        java_text::double(latency.mean()),
         latency.max(),
         stats.packets_received,
         stats.packets_sent,
@@ -215,8 +154,8 @@ fn put_connections<C: Commit>(text: &mut String, pipeline: &Pipeline<C>) {
     text.push('\n');
 }
 
-fn put_client(text: &mut String, client: &Client, brief: bool) {
-    let stats: &ConnectionStats = &client.stats;
+/// What the server waits for at a client's socket, as Java's set of interests.
+pub fn interest_ops(client: &Client) -> u8 {
     // A connection that asks with a four-letter word is not listened to any more.
     let reads = if client.session != 0 && client.wants_input() {
         READ_INTEREST
@@ -224,11 +163,16 @@ fn put_client(text: &mut String, client: &Client, brief: bool) {
         0
     };
     let writes = if client.blocked { WRITE_INTEREST } else { 0 };
+    reads | writes
+}
+
+fn put_client(text: &mut String, client: &Client, brief: bool) {
+    let stats: &ConnectionStats = &client.stats;
     let _ = write!(
         text,
-        " /{}[{}](queued={},recved={},sent={}",
-        client.peer,
-        reads | writes,
+        " /{}[{:x}](queued={},recved={},sent={}",
+        java_text::socket_address(client.peer),
+        interest_ops(client),
         client.queue.len(),
         stats.received,
         stats.sent
@@ -290,7 +234,7 @@ fn put_watches_by_path<C: Commit>(text: &mut String, pipeline: &Pipeline<C>) {
     text.push('\n');
 }
 
-fn put_dump<C: Commit>(text: &mut String, pipeline: &Pipeline<C>) {
+fn put_dump<C: Commit>(facts: &Facts, text: &mut String, pipeline: &Pipeline<C>) {
     let sessions = &pipeline.db.sessions;
     let (wall, mono) = (pipeline.clock.wall_ms(), pipeline.clock.mono_ms());
     let sets = sessions.buckets().count();
@@ -304,7 +248,7 @@ fn put_dump<C: Commit>(text: &mut String, pipeline: &Pipeline<C>) {
             text,
             "{} expire at {}:",
             ids.len(),
-            date_text(wall + time - mono)
+            java_text::date(wall + time - mono)
         );
         for id in ids {
             let _ = writeln!(text, "\t0x{id:x}");
@@ -323,56 +267,65 @@ fn put_dump<C: Commit>(text: &mut String, pipeline: &Pipeline<C>) {
         }
     }
     text.push_str("Connections dump:\n");
-    let _ = writeln!(text, "Connections Sets (1)/({}):", pipeline.clients.len());
+    let mut sets: BTreeMap<i64, Vec<&Client>> = BTreeMap::new();
     for (_, client) in pipeline.clients.iter() {
-        let _ = writeln!(
-            text,
-            "\tip: /{} sessionId: 0x{:x}",
-            client.peer, client.session
-        );
+        let expires_at = expiry(client, pipeline, facts.sessionless_timeout_ms);
+        sets.entry(expires_at).or_default().push(client);
     }
+    let (count, all) = (sets.len(), pipeline.clients.len());
+    let _ = writeln!(text, "Connections Sets ({count})/({all}):");
+    for (time, clients) in sets {
+        let date = java_text::date(wall + time - mono);
+        let _ = writeln!(text, "{} expire at {date}:", clients.len());
+        for client in clients {
+            let _ = writeln!(
+                text,
+                "\tip: /{} sessionId: 0x{:x}",
+                java_text::socket_address(client.peer),
+                client.session
+            );
+        }
+    }
+}
+
+/// When a connection ends unless something comes, on the monotonic clock: with its session, or
+/// when it has none for too long. It is rounded up as NIOServerCnxnFactory does it.
+fn expiry<C>(client: &Client, pipeline: &Pipeline<C>, sessionless_timeout_ms: i64) -> i64 {
+    let step = sessionless_timeout_ms.max(1);
+    let session = pipeline.db.sessions.get(client.session);
+    let at = match session {
+        Some(session) => session.expires_at() - 1,
+        None => {
+            let age_ms = pipeline.clock.wall_ms() - client.stats.established_ms;
+            pipeline.clock.mono_ms() - age_ms + sessionless_timeout_ms
+        }
+    };
+    (at.div_euclid(step) + 1).saturating_mul(step)
 }
 
 fn put_environment(text: &mut String) {
-    let variable = |name: &str| std::env::var(name).unwrap_or_else(|_| "<NA>".to_owned());
-    let directory = std::env::current_dir().unwrap_or_default();
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    text.push_str("Environment:\n");
+    for (key, value) in environment::list() {
+        let _ = writeln!(text, "{key}={value}");
+    }
+}
+
+fn put_monitor<C: Commit>(facts: &Facts, text: &mut String, pipeline: &Pipeline<C>) {
     let _ = writeln!(
         text,
-        "Environment:\nzookeeper.version={VERSION}\nhost.name={}\nos.name={}\nos.arch={}\nos.version={}\nuser.name={}\nuser.home={}\nuser.dir={}",
-        host.trim(),
-        std::env::consts::OS,
-        std::env::consts::ARCH,
-        release.trim(),
-        variable("USER"),
-        variable("HOME"),
-        directory.display()
+        "zk_version\t{}\nzk_server_state\tstandalone",
+        *VERSION
     );
-}
-
-fn put_monitor<C: Commit>(text: &mut String, pipeline: &Pipeline<C>) {
-    let _ = writeln!(text, "zk_version\t{VERSION}\nzk_server_state\tstandalone");
-    let mut put = |name: &str, number: Number| {
+    monitor::each(facts, pipeline, |name, number| {
         let _ = match number {
             Number::Whole(number) => writeln!(text, "zk_{name}\t{number}"),
-            Number::Double(number) => writeln!(text, "zk_{name}\t{}", java_double(number)),
+            Number::Double(number) => writeln!(text, "zk_{name}\t{}", java_text::double(number)),
         };
-    };
-    for (name, number) in monitor::gauges(pipeline) {
-        put(name, number);
-    }
-    table::each(monitor::stats(pipeline), put);
+    });
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_and_dates_look_like_javas() {
-        assert_eq!(java_double(0.0), "0.0");
-        assert_eq!(java_double(1.2346), "1.2346");
-        assert_eq!(date_text(1_795_440_935_000), "Mon Nov 23 13:35:35 UTC 2026");
+fn put_digests<C>(text: &mut String, pipeline: &Pipeline<C>) {
+    for (zxid, digest) in pipeline.db.digests.iter() {
+        let _ = writeln!(text, "{zxid:x}: {}", digest.cast_signed());
     }
 }
