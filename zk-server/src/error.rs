@@ -29,6 +29,18 @@ pub enum ServerError {
         /// What to do about it.
         hint: String,
     },
+    /// The metrics cannot be served.
+    #[error(
+        "Cannot boot MetricsProvider: cannot listen on {address}:{port}: {source}; set metricsProvider.httpPort"
+    )]
+    Metrics {
+        /// `metricsProvider.httpHost`.
+        address: String,
+        /// `metricsProvider.httpPort`.
+        port: u16,
+        /// The system's reason.
+        source: std::io::Error,
+    },
     /// The runtime cannot be set up.
     #[error("cannot start: {0}")]
     Runtime(std::io::Error),
@@ -50,7 +62,7 @@ impl ServerError {
                 _ => 1,
             },
             Self::Log(_) => 10,
-            Self::Bind { .. } | Self::Runtime(_) => 1,
+            Self::Bind { .. } | Self::Metrics { .. } | Self::Runtime(_) => 1,
         }
     }
 }

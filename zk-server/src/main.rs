@@ -92,11 +92,6 @@ fn run(line: &CommandLine) -> Result<(), ServerError> {
             tracing::info!("{text}");
         }
     }
-    if config.admin_enabled {
-        tracing::info!(
-            "admin.enableServer is true, but there is no AdminServer yet; use the four-letter words"
-        );
-    }
     server::run(config)
 }
 

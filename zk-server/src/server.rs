@@ -12,8 +12,9 @@ use crate::config::server_config::ServerConfig;
 use crate::error::ServerError;
 use crate::metrics::server::DiskStats;
 use crate::net::connection::Server;
-use crate::net::four_letter::Operator;
 use crate::net::ports::Ports;
+use crate::operator::admin::{self, Questions};
+use crate::operator::facts::{Facts, TraceMask};
 use crate::pipeline::clock::Clock;
 use crate::pipeline::commit::Commit;
 use crate::pipeline::run::{Pipeline, PipelineOptions};
@@ -59,11 +60,12 @@ async fn start(config: ServerConfig) -> Result<(), ServerError> {
         config.data_dir_autocreate,
     )?;
     let _locks = directories.lock()?;
+    let questions = start_operating(&config, &directories)?;
     let (pipeline, mut snapshots) = open(&config, &directories, clock, &tell)?;
     let work = pipeline.work.clone();
     let server = Rc::new(Server {
         pipeline: RefCell::new(pipeline),
-        operator: operator(&config, &directories, &ports),
+        operator: facts(&config, &directories, &ports),
         max_frame_bytes: config.max_frame_bytes,
         sessionless_timeout: config.sessionless_timeout,
         tcp_keep_alive: config.tcp_keep_alive,
@@ -79,6 +81,7 @@ async fn start(config: ServerConfig) -> Result<(), ServerError> {
     let accepting = ports.accept(&server);
     tokio::task::spawn_local(expire(server.clone(), i64::from(config.tick_ms)));
     tokio::task::spawn_local(clean_containers(server.clone(), config.clone()));
+    tokio::task::spawn_local(answer_operators(server.clone(), questions));
 
     let result = loop {
         tokio::select! {
@@ -182,8 +185,39 @@ fn counted_load(recovered: &Recovered) -> DiskStats {
     stats
 }
 
-fn operator(config: &ServerConfig, directories: &Directories, ports: &Ports) -> Operator {
-    Operator {
+/// Starts what answers operators over HTTP. Until the data is there it only says so.
+fn start_operating(
+    config: &ServerConfig,
+    directories: &Directories,
+) -> Result<Questions, ServerError> {
+    let (asker, questions) = admin::channel();
+    if let Some(endpoint) = &config.operator.endpoint {
+        admin::start_metrics(endpoint, asker.clone()).map_err(|source| ServerError::Metrics {
+            address: endpoint.address.clone(),
+            port: endpoint.port,
+            source,
+        })?;
+    }
+    if let Some(options) = &config.operator.admin {
+        admin::start(options, asker, directories.clone());
+    }
+    Ok(questions)
+}
+
+/// Answers what operators ask over HTTP.
+async fn answer_operators(server: Rc<Server<Standalone>>, mut questions: Questions) {
+    questions.begin();
+    while let Some(question) = questions.inbox.recv().await {
+        admin::answer(
+            &server.operator,
+            &mut server.pipeline.borrow_mut(),
+            question,
+        );
+    }
+}
+
+fn facts(config: &ServerConfig, directories: &Directories, ports: &Ports) -> Facts {
+    Facts {
         whitelist: config.four_letter_words.clone(),
         directories: directories.clone(),
         client_port: ports.number("clientPort"),
@@ -193,6 +227,12 @@ fn operator(config: &ServerConfig, directories: &Directories, ports: &Ports) -> 
         min_session_timeout_ms: config.min_session_timeout_ms,
         max_session_timeout_ms: config.max_session_timeout_ms,
         backlog: config.configured_backlog,
+        sessionless_timeout_ms: i64::try_from(config.sessionless_timeout.as_millis())
+            .unwrap_or(i64::MAX),
+        initial_configuration: config.operator.initial_configuration.clone(),
+        properties: config.operator.properties.clone(),
+        metrics: config.operator.metrics,
+        trace_mask: TraceMask::default(),
     }
 }
 

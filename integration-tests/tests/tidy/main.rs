@@ -72,11 +72,15 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     (
         "zk-server/src/config",
         &[
-            "config", "net", "pipeline", "storage", "state", "auth", "tls",
+            "config", "net", "operator", "pipeline", "storage", "state", "auth", "tls",
         ],
     ),
     ("zk-server/src/auth", &["auth"]),
     ("zk-server/src/tls", &["tls"]),
+    (
+        "zk-server/src/operator",
+        &["operator", "pipeline", "storage", "state", "metrics"],
+    ),
     ("zk-server/src/metrics", &["metrics"]),
     ("zk-server/src/state", &["state", "auth", "metrics"]),
     ("zk-server/src/storage", &["storage", "state"]),

@@ -4,6 +4,7 @@ pub mod authentication;
 pub mod keys;
 pub mod load;
 pub mod members;
+pub mod operator;
 pub mod report;
 pub mod server_config;
 pub mod standalone;

@@ -8,6 +8,7 @@ use common::config::ConfigError;
 use crate::auth::options::AuthOptions;
 use crate::config::authentication;
 use crate::config::load::{self, CommandLine};
+use crate::config::operator::{self, OperatorOptions};
 use crate::config::standalone;
 use crate::config::tls;
 use crate::config::values::{Note, Values};
@@ -67,8 +68,8 @@ pub struct ServerConfig {
     pub auth: AuthOptions,
     /// How containers and TTL znodes are cleaned up.
     pub containers: ContainerConfig,
-    /// `admin.enableServer`.
-    pub admin_enabled: bool,
+    /// What operators are shown, and where.
+    pub operator: OperatorOptions,
 }
 
 /// How containers and TTL znodes are cleaned up (ContainerManager.java).
@@ -188,7 +189,7 @@ impl ServerConfig {
                     .max(1) as u64,
                 max_never_used_ms: values.required("znode.container.maxNeverUsedIntervalMs")?,
             },
-            admin_enabled: values.text("admin.enableServer") != Some("false"),
+            operator: operator::options(values)?,
         })
     }
 }

@@ -84,7 +84,10 @@ mod tests {
         ] {
             all.observe(path, value);
         }
-        let got: Vec<_> = all.iter().map(|(n, s)| (n, s.summary().count(), s.summary().sum())).collect();
+        let got: Vec<_> = all
+            .iter()
+            .map(|(n, s)| (n, s.summary().count(), s.summary().sum()))
+            .collect();
         assert_eq!(got, [("a", 3, 9), ("bb", 1, 1)]);
         all.reset();
         let got: Vec<_> = all.iter().map(|(n, s)| (n, s.summary().count())).collect();

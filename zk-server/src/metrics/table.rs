@@ -44,8 +44,8 @@ impl From<u64> for Number {
 /// The summaries by namespace.
 pub fn namespaces(stats: Stats<'_>) -> [(&'static str, &Namespaces); 2] {
     [
-        ("write_per_namespace", &stats.state.writes),
         ("read_per_namespace", &stats.state.reads),
+        ("write_per_namespace", &stats.state.writes),
     ]
 }
 
@@ -64,7 +64,10 @@ pub fn each(stats: Stats<'_>, mut sink: impl FnMut(&str, Number)) {
     }
     for (name, set) in namespace_counters(stats) {
         for (namespace, summary) in set.iter() {
-            sink(&format!("{namespace}_{name}"), summary.summary().sum().into());
+            sink(
+                &format!("{namespace}_{name}"),
+                summary.summary().sum().into(),
+            );
         }
     }
     for (name, all) in summaries(stats) {
@@ -78,7 +81,11 @@ pub fn each(stats: Stats<'_>, mut sink: impl FnMut(&str, Number)) {
     }
     for (name, set) in namespaces(stats) {
         for (namespace, summary) in set.iter() {
-            each_part(&format!("{namespace}_{name}"), &summary.summary(), &mut sink);
+            each_part(
+                &format!("{namespace}_{name}"),
+                &summary.summary(),
+                &mut sink,
+            );
         }
     }
 }
@@ -175,9 +182,12 @@ pub fn summaries(stats: Stats<'_>) -> [(&'static str, Percentiles); 41] {
         ("reads_after_write_in_session_queue", none()),
         ("requests_in_session_queue", none()),
         ("write_commit_proc_issued", none()),
-        ("prep_process_time", r.prepare_ms.filled(r.prepared)),
+        ("prep_process_time", r.prepare_ms.clone().filled(r.prepared)),
         ("pending_session_queue_size", none()),
-        ("time_waiting_empty_pool_in_commit_processor_read_ms", none()),
+        (
+            "time_waiting_empty_pool_in_commit_processor_read_ms",
+            none(),
+        ),
         ("commit_process_time", none()),
         ("dbinittime", d.load_ms.clone()),
         ("inflight_diff_count", none()),

@@ -10,7 +10,8 @@ use tokio::io::Interest;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::net::four_letter::{self, Operator};
+use crate::operator::facts::Facts;
+use crate::operator::four_letter;
 use crate::pipeline::clients::{Link, Phase};
 use crate::pipeline::commit::Commit;
 use crate::pipeline::run::Pipeline;
@@ -26,7 +27,7 @@ pub struct Server<C> {
     /// The state and the clients.
     pub pipeline: RefCell<Pipeline<C>>,
     /// What four-letter words need to know besides.
-    pub operator: Operator,
+    pub operator: Facts,
     /// Largest frame in bytes.
     pub max_frame_bytes: usize,
     /// How long a connection may be without a session.

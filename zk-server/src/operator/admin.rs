@@ -106,7 +106,10 @@ pub fn channel() -> (Asker, Questions) {
 
 impl Asker {
     /// The answer; `None` if the loop has ended.
-    async fn ask(&self, question: impl FnOnce(oneshot::Sender<String>) -> Question) -> Option<String> {
+    async fn ask(
+        &self,
+        question: impl FnOnce(oneshot::Sender<String>) -> Question,
+    ) -> Option<String> {
         let (reply, told) = oneshot::channel();
         self.questions.send(question(reply)).await.ok()?;
         told.await.ok()
@@ -122,9 +125,6 @@ struct Admin {
 
 impl Service for Admin {
     async fn answer(&self, request: Request) -> Response {
-        let Some(command) = self.command_of(&request.path) else {
-            return Response::error(404, "Not Found", &request.path, "Not Found");
-        };
         match request.method.as_str() {
             "GET" | "HEAD" => {}
             "POST" => {
@@ -140,6 +140,9 @@ impl Service for Admin {
             "PUT" | "DELETE" => return Response::empty(405, "Method Not Allowed"),
             _ => return Response::empty(501, "Not Implemented"),
         }
+        let Some(command) = self.command_of(&request.path) else {
+            return Response::error(404, "Not Found", &request.path, "Not Found");
+        };
         match command.strip_prefix('/') {
             None | Some("") => Response::ok(Some("text/html;charset=utf-8"), self.links()),
             Some(name) => {
@@ -226,7 +229,11 @@ impl Service for Metrics {
         }
         let names = request.query.into_iter().filter(|(key, _)| key == "name[]");
         let names = names.map(|(_, name)| name).collect();
-        match self.asker.ask(|reply| Question::Metrics(names, reply)).await {
+        match self
+            .asker
+            .ask(|reply| Question::Metrics(names, reply))
+            .await
+        {
             Some(text) => Response::ok(Some(prometheus::CONTENT_TYPE), text),
             None => Response::error(503, "Service Unavailable", "/metrics", NOT_SERVING),
         }

@@ -224,7 +224,10 @@ fn connections<C>(pipeline: &Pipeline<C>, brief: bool) -> Entries {
 fn connection(client: &Client, brief: bool) -> Json {
     let stats = &client.stats;
     let mut entries = owned([
-        ("remote_socket_address", java_text::socket_address(client.peer).into()),
+        (
+            "remote_socket_address",
+            java_text::socket_address(client.peer).into(),
+        ),
         ("interest_ops", i64::from(interest_ops(client)).into()),
         ("outstanding_requests", client.queue.len().into()),
         ("packets_received", stats.received.into()),
@@ -304,7 +307,10 @@ fn server_stats<C: Commit>(pipeline: &Pipeline<C>, disk: Disk) -> Entries {
         ("avg_latency", Json::Double(latency.mean())),
         ("max_latency", latency.max().into()),
         ("min_latency", latency.min().into()),
-        ("num_alive_client_connections", pipeline.clients.len().into()),
+        (
+            "num_alive_client_connections",
+            pipeline.clients.len().into(),
+        ),
         ("uptime", pipeline.clock.mono_ms().into()),
         ("auth_failed_count", stats.connections.auth_failures.into()),
         (
@@ -354,7 +360,10 @@ fn watches<C>(pipeline: &Pipeline<C>) -> Json {
     let watches = pipeline.db.watches.data.by_connection();
     let by_session = watches.map(|(id, paths)| {
         let session = pipeline.clients.get(id).map_or(0, |client| client.session);
-        (session.to_string(), Json::List(paths.map(Json::from).collect()))
+        (
+            session.to_string(),
+            Json::List(paths.map(Json::from).collect()),
+        )
     });
     Json::Map(by_session.collect())
 }
@@ -363,7 +372,10 @@ fn watches_by_path<C>(pipeline: &Pipeline<C>) -> Json {
     let watches = pipeline.db.watches.data.by_path();
     let by_path = watches.map(|(path, ids)| {
         let sessions = ids.map(|id| pipeline.clients.get(id).map_or(0, |client| client.session));
-        (path.to_owned(), Json::List(sessions.map(Json::from).collect()))
+        (
+            path.to_owned(),
+            Json::List(sessions.map(Json::from).collect()),
+        )
     });
     Json::Map(by_path.collect())
 }

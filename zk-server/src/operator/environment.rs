@@ -138,18 +138,20 @@ struct Memory {
 
 impl Memory {
     fn now() -> Self {
-        let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-        let of = |name: &str| -> u64 {
-            let line = text.lines().find_map(|line| line.strip_prefix(name));
-            line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok())
-                .unwrap_or(0)
-                << 10
-        };
+        let of = |name: &str| kilobytes("/proc/meminfo", name) << 10;
         Self {
             total: of("MemTotal:"),
             available: of("MemAvailable:"),
         }
     }
+}
+
+/// The number after a name in one of the files of the proc file system.
+fn kilobytes(file: &str, name: &str) -> u64 {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok())
+        .unwrap_or(0)
 }
 
 /// Figures of this process, as Prometheus's clients tell them.
@@ -197,7 +199,7 @@ impl Process {
             .unwrap_or(0.0);
         process.started_s = boot_s + field(22) as f64 / TICKS_EACH_SECOND as f64;
         process.virtual_bytes = field(23);
-        process.resident_bytes = field(24) * rustix::param::page_size() as u64;
+        process.resident_bytes = kilobytes("/proc/self/status", "VmRSS:") << 10;
         process
     }
 }

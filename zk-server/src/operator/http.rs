@@ -29,6 +29,10 @@ const HEADERS: usize = 100;
 /// A body longer than this is not read; the connection ends after the answer.
 const BODY_LIMIT_BYTES: usize = 64 << 10;
 
+/// How long, and for how many bytes, a client is listened to that was told of a wrong request.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_LIMIT_BYTES: usize = 1 << 20;
+
 /// Connections at once; more wait to be accepted.
 const CONNECTIONS: usize = 100;
 
@@ -192,6 +196,7 @@ async fn connection<S: Service>(
             Ok(Err(bad)) => {
                 tracing::debug!("{peer}: {} {}", bad.status, bad.reason);
                 let _ = timeout(idle, write(&mut stream, &bad, true, false)).await;
+                let _ = timeout(LINGER, linger(&mut stream, &mut buffer)).await;
                 return;
             }
         };
@@ -201,6 +206,19 @@ async fn connection<S: Service>(
         let written = timeout(idle, write(&mut stream, &response, last, without_body)).await;
         if last || !matches!(written, Ok(Ok(()))) {
             return;
+        }
+    }
+}
+
+/// Ends a connection whose client may still be sending: closed at once, the answer would be lost.
+async fn linger(stream: &mut TcpStream, buffer: &mut BytesMut) {
+    let _ = stream.shutdown().await;
+    let mut passed = 0;
+    while passed < LINGER_LIMIT_BYTES {
+        buffer.clear();
+        match stream.read_buf(buffer).await {
+            Ok(count) if count > 0 => passed += count,
+            _ => return,
         }
     }
 }
@@ -282,8 +300,7 @@ fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, Response> {
         Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
             return Err(bad(431, "Request Header Fields Too Large"));
         }
-        Err(httparse::Error::Version) => return Err(wrong_version(bytes)),
-        Err(_) => return Err(bad(400, "Bad Request")),
+        Err(_) => return Err(wrong_request(bytes)),
     };
     if length > HEAD_LIMIT_BYTES {
         return Err(bad(431, "Request Header Fields Too Large"));
@@ -323,13 +340,14 @@ fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, Response> {
     Ok(Some((head, length)))
 }
 
-fn wrong_version(bytes: &[u8]) -> Response {
+fn wrong_request(bytes: &[u8]) -> Response {
     let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or(bytes);
-    let mut words = line.split(|byte| *byte == b' ');
-    match words.nth(2) {
-        None => bad(505, "HTTP/0.9 not supported"),
-        Some(version) if version.starts_with(b"HTTP/2") => bad(426, "Upgrade Required"),
-        Some(_) => bad(400, "Unknown Version"),
+    let words: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
+    match words.as_slice() {
+        [_, target] if target.starts_with(b"/") => bad(505, "HTTP/0.9 not supported"),
+        [_, _, version] if version.starts_with(b"HTTP/2") => bad(426, "Upgrade Required"),
+        [_, _, version] if !version.starts_with(b"HTTP/1.") => bad(400, "Unknown Version"),
+        _ => bad(400, "Bad Request"),
     }
 }
 

@@ -11,7 +11,12 @@ pub fn double(number: f64) -> String {
         return "NaN".to_owned();
     }
     if number.is_infinite() {
-        return if number > 0.0 { "Infinity" } else { "-Infinity" }.to_owned();
+        return if number > 0.0 {
+            "Infinity"
+        } else {
+            "-Infinity"
+        }
+        .to_owned();
     }
     let size = number.abs();
     if size != 0.0 && !(1e-3..1e7).contains(&size) {
@@ -96,9 +101,9 @@ impl Moment {
             .and_then(|month| MONTHS.get(month).copied());
         let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
         Self {
-            year: year.into(),
+            year,
             month: month.unwrap_or_default(),
-            day: day.into(),
+            day,
             clock: format!("{hour:02}:{minute:02}:{second:02}"),
             days,
         }

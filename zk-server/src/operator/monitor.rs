@@ -126,7 +126,7 @@ pub fn quota_gauges(tree: &Tree) -> [(&'static str, BTreeMap<String, i64>); 4] {
             continue;
         }
         let below = path.strip_prefix(QUOTA_ROOT).unwrap_or_default();
-        let (Some(name), Some(data)) = (namespace(below), &node.data) else {
+        let (Some(name), Some(data)) = (namespace(below), node.data()) else {
             continue;
         };
         let numbers = QuotaNumbers::parse(data);

@@ -115,7 +115,11 @@ pub fn families<C: Commit>(pipeline: &Pipeline<C>, process: bool) -> Vec<Family>
             "updatelatency" => &stats.server.earlier_updates,
             _ => &NOTHING,
         });
-        all.push(family(name, "summary", of_summary(&percentiles, QUANTILES.len(), None)));
+        all.push(family(
+            name,
+            "summary",
+            of_summary(&percentiles, QUANTILES.len(), None),
+        ));
     }
     for (name, set) in table::namespaces(stats) {
         all.push(family(name, "summary", of_namespaces(set)));
@@ -216,7 +220,10 @@ fn of_summary(all: &Percentiles, quantiles: usize, key: Option<&str>) -> Vec<Sam
         .iter()
         .take(quantiles)
         .map(quantile)
-        .chain([total("_count", summary.count()), total("_sum", summary.sum())])
+        .chain([
+            total("_count", summary.count()),
+            total("_sum", summary.sum()),
+        ])
         .collect()
 }
 

@@ -45,6 +45,13 @@ pub struct Session {
     expires_at: i64,
 }
 
+impl Session {
+    /// When it expires unless it is touched, on the monotonic clock in milliseconds.
+    pub fn expires_at(&self) -> i64 {
+        self.expires_at
+    }
+}
+
 /// All sessions, in buckets of one tick by the time they expire.
 #[derive(Debug)]
 pub struct Sessions {

@@ -2,10 +2,12 @@
 
 use common::config::Rule;
 
-use crate::config::keys::Form::{IntOrDefault, Text};
+use crate::config::keys::Form::{Flag, Int, IntOrDefault, Text};
 use crate::config::keys::Key;
 
 const PORT: Rule = Rule::Between(0.0, 65535.0);
+
+const NO_WORKERS: &str = "counting needs neither threads nor a queue here";
 
 /// The rows.
 pub const KEYS: &[Key] = &[
@@ -16,4 +18,25 @@ pub const KEYS: &[Key] = &[
         .rule(PORT),
     Key::both("admin.serverAddress", Text).default("0.0.0.0"),
     Key::both("admin.commandURL", Text).default("/commands"),
+    Key::both("admin.idleTimeout", IntOrDefault).default("30000"),
+    Key::both("admin.httpVersion", IntOrDefault)
+        .default("11")
+        .none("the AdminServer speaks HTTP/1.1"),
+    Key::both("admin.portUnification", Flag)
+        .default("false")
+        .none("the AdminServer does not speak TLS"),
+    Key::both("admin.forceHttps", Flag)
+        .default("false")
+        .none("the AdminServer does not speak TLS"),
+    Key::file("metricsProvider.className", Text)
+        .default("org.apache.zookeeper.metrics.impl.DefaultMetricsProvider"),
+    Key::file("metricsProvider.httpHost", Text).default("0.0.0.0"),
+    Key::file("metricsProvider.httpPort", Int)
+        .default("7000")
+        .rule(PORT),
+    Key::file("metricsProvider.exportJvmInfo", Flag).default("true"),
+    Key::file("metricsProvider.numWorkerThreads", Int).none(NO_WORKERS),
+    Key::file("metricsProvider.maxQueueSize", Int).none(NO_WORKERS),
+    Key::file("metricsProvider.workerShutdownTimeoutMs", Int).none(NO_WORKERS),
+    Key::file("metricsProvider.*", Text).none("no metrics provider reads it"),
 ];
