@@ -49,10 +49,20 @@ pub enum ServerError {
     Log(StorageError),
 }
 
+/// Keys whose values only matter to ZooKeeper once it has accepted its configuration.
+const LATE_KEYS: &[&str] = &[
+    "java.security.auth.login.config",
+    "DigestAuthenticationProvider.digestAlg",
+];
+
 impl ServerError {
     /// ZooKeeper's exit code.
     pub fn exit_code(&self) -> u8 {
         match self {
+            // Java finds these out when the server is being set up, not with the configuration.
+            Self::Config(ConfigError::Invalid { key, .. }) if LATE_KEYS.contains(&key.as_str()) => {
+                1
+            }
             Self::Config(_) | Self::Tls(_) => 2,
             Self::Storage(error) => match error {
                 StorageError::Missing { .. }

@@ -3,6 +3,7 @@
 pub mod digest;
 pub mod identities;
 pub mod ip;
+pub mod key;
 pub mod options;
 pub mod sasl;
 pub mod schemes;

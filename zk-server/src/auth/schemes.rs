@@ -22,6 +22,8 @@ pub struct Schemes {
     pub sasl: bool,
     /// EnsembleAuthenticationProvider: clients may check that they talk to the right ensemble.
     pub ensemble: bool,
+    /// KeyAuthenticationProvider: clients may show a multiple of the number in `/key`.
+    pub key: bool,
     /// `letAnySaslUserDoX`: ACL entries of `sasl` with this id are for every SASL user.
     pub any_sasl_user: Option<String>,
 }
@@ -33,6 +35,7 @@ impl Default for Schemes {
             x509: false,
             sasl: false,
             ensemble: false,
+            key: false,
             any_sasl_user: None,
         }
     }
@@ -47,6 +50,7 @@ impl Schemes {
             "x509" => self.x509,
             "sasl" => self.sasl,
             "ensemble" => self.ensemble,
+            "key" => self.key,
             _ => false,
         }
     }
@@ -83,6 +87,7 @@ impl Schemes {
                 "ip" => ip::is_valid(&id.id),
                 "x509" => x509::is_valid(&id.id),
                 "sasl" => sasl::is_valid(&id.id),
+                "key" => true,
                 _ => false,
             }
     }
@@ -90,7 +95,7 @@ impl Schemes {
     /// Whether an identity was proved, so that `auth` in an ACL stands for it; an address is only
     /// observed.
     pub fn is_authenticated(&self, id: &Id) -> bool {
-        self.has(&id.scheme) && matches!(&*id.scheme, "digest" | "sasl" | "x509")
+        self.has(&id.scheme) && matches!(&*id.scheme, "digest" | "sasl" | "x509" | "key")
     }
 
     /// The name of a client in `whoAmI`; empty if its scheme is not registered.

@@ -70,13 +70,12 @@ fn schemes(values: &Values) -> Result<Schemes, ConfigError> {
             Some("DigestAuthenticationProvider") => schemes.digest = true,
             Some("EnsembleAuthenticationProvider") => schemes.ensemble = true,
             Some("X509AuthenticationProvider") => schemes.x509 = true,
+            Some("KeyAuthenticationProvider") => schemes.key = true,
             Some("IPAuthenticationProvider") => {}
             _ => {
                 let reason = format!(
-                    "the authentication provider {class} cannot be loaded: this server runs no Java classes; \
-                     it has SASLAuthenticationProvider, DigestAuthenticationProvider, \
-                     EnsembleAuthenticationProvider, X509AuthenticationProvider and \
-                     IPAuthenticationProvider of {PROVIDERS}*"
+                    "the authentication provider {class} cannot be loaded, as this server runs no Java classes; \
+                     it has the Digest-, Ensemble-, IP-, Key-, SASL- and X509AuthenticationProvider of {PROVIDERS}*"
                 );
                 return Err(values.reject(key, reason));
             }

@@ -10,9 +10,9 @@ use common::zk::data::Id;
 use common::zk::jute::Reader as JuteReader;
 use common::zk::request::{AuthPacket, SaslToken};
 
-use crate::auth::identities;
 use crate::auth::sasl::{Failure, Step};
 use crate::auth::schemes::SUPER;
+use crate::auth::{identities, key};
 use crate::pipeline::commit::Commit;
 use crate::pipeline::reply;
 use crate::pipeline::run::Pipeline;
@@ -86,7 +86,16 @@ impl<C: Commit> Pipeline<C> {
                 Ok(self.options.auth.certificate_ids(&subject))
             }
             ("ensemble", _) => Ok(Vec::new()),
+            ("key", Some(proof)) if self.opens(proof) => Ok(vec![Id::new("key", "")]),
             (scheme, _) => Err(format!("Authentication failed for scheme: {scheme}")),
+        }
+    }
+
+    /// Whether a client's proof fits the znode of the scheme `key`.
+    fn opens(&self, proof: &[u8]) -> bool {
+        match self.db.tree.get(key::PATH).map(|node| &node.data) {
+            Some(Some(number)) => key::opens(number, proof),
+            _ => true,
         }
     }
 
