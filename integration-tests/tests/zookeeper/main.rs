@@ -1,5 +1,6 @@
 //! Shell: our ZooKeeper server against Apache's: screens, clients, four-letter words, files, and how it starts and ends.
 
+mod authentication;
 mod configuration;
 mod files;
 mod four_letter_words;

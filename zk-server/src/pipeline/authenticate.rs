@@ -93,9 +93,9 @@ impl<C: Commit> Pipeline<C> {
 
     /// Whether a client's proof fits the znode of the scheme `key`.
     fn opens(&self, proof: &[u8]) -> bool {
-        match self.db.tree.get(key::PATH).map(|node| &node.data) {
-            Some(Some(number)) => key::opens(number, proof),
-            _ => true,
+        match self.db.tree.get(key::PATH).and_then(|node| node.data()) {
+            Some(number) => key::opens(number, proof),
+            None => true,
         }
     }
 
