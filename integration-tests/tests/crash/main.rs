@@ -1,6 +1,7 @@
 //! Shell: SIGKILL at any time loses nothing that was acknowledged.
 
 mod broker;
+mod writes;
 mod zookeeper;
 
 /// How often to kill: few in every run, many in a soak (`TANDEM_SOAK_ROUNDS`).
