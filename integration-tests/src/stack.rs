@@ -8,7 +8,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::ports::Port;
 use crate::process::Process;
@@ -64,7 +64,17 @@ pub struct ZooKeeper {
     extra: String,
     properties: Vec<String>,
     file_limit_kib: Option<u64>,
+    within: Option<Within>,
     process: Option<Process>,
+}
+
+/// Makes of a server's command line another that runs it.
+struct Within(Box<dyn Fn(&Command) -> Command>);
+
+impl std::fmt::Debug for Within {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Within")
+    }
 }
 
 impl ZooKeeper {
@@ -115,6 +125,7 @@ impl ZooKeeper {
             extra: extra.to_owned(),
             properties: Vec::new(),
             file_limit_kib: None,
+            within: None,
             process: None,
         })
     }
@@ -147,11 +158,17 @@ impl ZooKeeper {
         if let Some(limit) = self.file_limit_kib {
             command = faults::with_small_files(&command, limit);
         }
+        if let Some(Within(wrap)) = &self.within {
+            command = wrap(&command);
+        }
         let mut process = Process::spawn("zookeeper", &mut command, self.scratch.path())?;
         process.wait_for_port(self.address(), START_LIMIT)?;
         // Apache's server accepts connections before it serves, and drops those.
         let deadline = Instant::now() + START_LIMIT;
         while !ask(self.address(), "isro").is_ok_and(|answer| answer == "rw") {
+            if let Some(status) = process.ended()? {
+                bail!("ZooKeeper ended with {status}\n{}", process.tail());
+            }
             ensure!(
                 Instant::now() < deadline,
                 "ZooKeeper does not serve\n{}",
@@ -229,6 +246,11 @@ impl ZooKeeper {
     /// From the next start on no file may grow beyond this: a disk that fills up. `None` ends it.
     pub fn limit_files(&mut self, limit_kib: Option<u64>) {
         self.file_limit_kib = limit_kib;
+    }
+
+    /// From the next start on another command runs the server's: `wrap` makes it.
+    pub fn run_within(&mut self, wrap: impl Fn(&Command) -> Command + 'static) {
+        self.within = Some(Within(Box::new(wrap)));
     }
 
     /// From now on the other maker's server runs on this data.

@@ -11,15 +11,16 @@ use integration_tests::python;
 use integration_tests::stack::{Maker, ZooKeeper};
 use integration_tests::workspace::{self, Scratch};
 
-const LIMIT: Duration = Duration::from_secs(60);
+pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// A client that writes until its server is gone.
-struct Writer {
-    process: Process,
+pub struct Writer {
+    /// Prints what is acknowledged.
+    pub process: Process,
     _scratch: Scratch,
 }
 
-fn start_writer(server: &ZooKeeper, round: u32) -> Result<Writer> {
+pub fn start_writer(server: &ZooKeeper, round: u32) -> Result<Writer> {
     let scratch = Scratch::new("writer")?;
     let first = (round * 1_000_000).to_string();
     let mut command = Command::new(workspace::python()?);
@@ -45,7 +46,7 @@ fn write_until_killed(server: &mut ZooKeeper, round: u32) -> Result<BTreeSet<Str
 }
 
 /// The numbers that the client saw acknowledged by a server that is gone.
-fn all_acknowledged(writer: &mut Writer) -> Result<BTreeSet<String>> {
+pub fn all_acknowledged(writer: &mut Writer) -> Result<BTreeSet<String>> {
     // What was acknowledged before the end has reached the client's side of the connection.
     let mut seen = 0;
     loop {
@@ -72,7 +73,7 @@ fn stored(server: &ZooKeeper) -> Result<BTreeSet<String>> {
     Ok(finished.stdout.lines().map(str::to_owned).collect())
 }
 
-fn nothing_is_missing(acknowledged: &BTreeSet<String>, server: &ZooKeeper) -> Result<()> {
+pub fn nothing_is_missing(acknowledged: &BTreeSet<String>, server: &ZooKeeper) -> Result<()> {
     let stored = stored(server)?;
     let lost: Vec<&String> = acknowledged.difference(&stored).collect();
     let odd: Vec<&String> = stored
