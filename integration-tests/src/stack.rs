@@ -267,6 +267,7 @@ pub struct Broker {
     scratch: Scratch,
     zookeeper_connect: String,
     extra: String,
+    java_options: Vec<String>,
     file_limit_kib: Option<u64>,
     process: Option<Process>,
 }
@@ -293,9 +294,15 @@ impl Broker {
             scratch: Scratch::new(&format!("broker-{maker:?}"))?,
             zookeeper_connect: zookeeper_connect.to_owned(),
             extra: extra.to_owned(),
+            java_options: Vec::new(),
             file_limit_kib: None,
             process: None,
         })
+    }
+
+    /// From the next start on, an Apache broker's JVM gets these options.
+    pub fn use_java_options(&mut self, options: &[String]) {
+        self.java_options = options.to_vec();
     }
 
     /// Starts it (again) on its directory and port, and waits until it says that it has started.
@@ -327,7 +334,7 @@ impl Broker {
         match self.maker.really() {
             Maker::Apache => {
                 let mut command = apache::java()?;
-                command.arg(apache::KAFKA_BROKER);
+                command.args(&self.java_options).arg(apache::KAFKA_BROKER);
                 Ok(command)
             }
             Maker::Ours => ours::broker(),

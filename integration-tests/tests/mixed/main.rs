@@ -1,5 +1,7 @@
 //! Shell: the whole list of what stock tools do, on every mix of our servers and Apache's, compared line by line.
 
+mod secured;
+
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Result, ensure};
