@@ -8,7 +8,7 @@ use common::shutdown::Shutdown;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinHandle, LocalSet};
 
-use crate::config::server_config::ServerConfig;
+use crate::config::server_config::{ContainerConfig, ServerConfig};
 use crate::error::ServerError;
 use crate::metrics::server::DiskStats;
 use crate::net::connection::Server;
@@ -17,6 +17,7 @@ use crate::operator::admin::{self, Questions};
 use crate::operator::facts::{Facts, TraceMask};
 use crate::pipeline::clock::Clock;
 use crate::pipeline::commit::Commit;
+use crate::pipeline::containers::Check;
 use crate::pipeline::run::{Pipeline, PipelineOptions};
 use crate::pipeline::snapshots::{SnapshotEvent, Snapshots};
 use crate::pipeline::standalone::Standalone;
@@ -80,7 +81,7 @@ async fn start(config: ServerConfig) -> Result<(), ServerError> {
     );
     let accepting = ports.accept(&server);
     tokio::task::spawn_local(expire(server.clone(), i64::from(config.tick_ms)));
-    tokio::task::spawn_local(clean_containers(server.clone(), config.clone()));
+    tokio::task::spawn_local(clean_containers(server.clone(), config.containers));
     tokio::task::spawn_local(answer_operators(server.clone(), questions));
 
     let result = loop {
@@ -309,17 +310,36 @@ async fn expire(server: Rc<Server<Standalone>>, tick_ms: i64) {
     }
 }
 
-async fn clean_containers(server: Rc<Server<Standalone>>, config: ServerConfig) {
-    let containers = config.containers;
-    let minutes = containers.check_interval.as_secs_f64() / 60.0;
-    let limit = (containers.max_per_minute as f64 * minutes).ceil().max(1.0) as usize;
+/// Deletes containers and TTL znodes that have had their time, one by one, so that those who watch
+/// them are not all told at once.
+async fn clean_containers(server: Rc<Server<Standalone>>, containers: ContainerConfig) {
+    let Some(pause) = containers.pause else {
+        return;
+    };
+    let mut ticks = tokio::time::interval(containers.check_interval);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    ticks.tick().await;
+    let max_never_used_ms = containers.max_never_used_ms;
     loop {
-        tokio::time::sleep(containers.check_interval).await;
-        server
-            .pipeline
-            .borrow_mut()
-            .delete_containers(containers.max_never_used_ms, limit);
+        ticks.tick().await;
+        let mut check = Check::default();
+        let mut next = || {
+            let pipeline = server.pipeline.borrow();
+            pipeline.check_containers(&mut check, max_never_used_ms)
+        };
+        while let Some(paths) = next() {
+            for path in paths {
+                delete_container(&server, path, max_never_used_ms);
+                tokio::time::sleep(pause).await;
+            }
+            tokio::task::yield_now().await;
+        }
     }
+}
+
+fn delete_container(server: &Server<Standalone>, path: String, max_never_used_ms: i64) {
+    let mut pipeline = server.pipeline.borrow_mut();
+    pipeline.delete_container(path, max_never_used_ms);
 }
 
 /// Purges at once and then at intervals, on a thread of its own.

@@ -10,6 +10,7 @@ use bytes::BytesMut;
 use zk_server::state::database::{Database, DatabaseOptions};
 use zk_server::state::sessions::password;
 use zk_server::state::tree::{Tree, TreeOptions};
+use zk_server::state::znode::ExtendedTypes;
 use zk_server::storage::compression::Compression;
 use zk_server::storage::files::Directories;
 use zk_server::storage::log_file::{HEADER, LogFile, put_entry};
@@ -20,7 +21,7 @@ use zk_server::storage::snapshot_writer::write_whole;
 const DATABASE: DatabaseOptions = DatabaseOptions {
     tree: TreeOptions {
         digests: true,
-        extended_types: true,
+        extended_types: ExtendedTypes::On,
     },
     skip_acl: false,
     enforce_quota: false,

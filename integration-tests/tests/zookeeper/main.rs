@@ -8,6 +8,7 @@ mod interchange;
 mod protocol;
 mod shell;
 mod start_and_stop;
+mod upkeep;
 
 use anyhow::{Context, Result, ensure};
 use integration_tests::scripts::session::{Session, Tools};

@@ -16,6 +16,7 @@ use crate::net::ports::PortOptions;
 use crate::pipeline::snapshots::SnapshotOptions;
 use crate::state::database::DatabaseOptions;
 use crate::state::tree::TreeOptions;
+use crate::state::znode::ExtendedTypes;
 use crate::storage::compression::Compression;
 use crate::storage::log_writer::LogOptions;
 
@@ -77,8 +78,8 @@ pub struct ServerConfig {
 pub struct ContainerConfig {
     /// Time between checks.
     pub check_interval: Duration,
-    /// Deletions a minute at most.
-    pub max_per_minute: u64,
+    /// Time after each deletion; `None`: nothing is ever deleted.
+    pub pause: Option<Duration>,
     /// A container that never had a child goes after so long, in milliseconds; 0: never.
     pub max_never_used_ms: i64,
 }
@@ -162,7 +163,14 @@ impl ServerConfig {
             database: DatabaseOptions {
                 tree: TreeOptions {
                     digests: values.flag("digest.enabled"),
-                    extended_types: values.flag("extendedTypesEnabled"),
+                    extended_types: match (
+                        values.flag("extendedTypesEnabled"),
+                        values.flag("emulate353TTLNodes"),
+                    ) {
+                        (false, _) => ExtendedTypes::Off,
+                        (true, false) => ExtendedTypes::On,
+                        (true, true) => ExtendedTypes::Emulate353,
+                    },
                 },
                 skip_acl: values.text("skipACL") == Some("yes"),
                 enforce_quota: values.flag("enforceQuota"),
@@ -184,9 +192,12 @@ impl ServerConfig {
                         .required::<i64>("znode.container.checkIntervalMs")?
                         .max(1) as u64,
                 ),
-                max_per_minute: values
-                    .required::<i64>("znode.container.maxPerMinute")?
-                    .max(1) as u64,
+                pause: match values.required::<i64>("znode.container.maxPerMinute")? {
+                    0 => None,
+                    most => Some(Duration::from_millis(
+                        u64::try_from(60_000 / most).unwrap_or(0),
+                    )),
+                },
                 max_never_used_ms: values.required("znode.container.maxNeverUsedIntervalMs")?,
             },
             operator: operator::options(values)?,

@@ -8,6 +8,7 @@ use crate::offline::run::OfflineError;
 use crate::state::database::DatabaseOptions;
 use crate::state::digest;
 use crate::state::tree::TreeOptions;
+use crate::state::znode::ExtendedTypes;
 use crate::storage::error::StorageError;
 use crate::storage::files::{Directories, ZxidFile};
 use crate::storage::log_file::{End, LogFile};
@@ -142,7 +143,7 @@ fn start(directories: &Directories, out: &mut impl Write) -> io::Result<bool> {
     let tree = TreeOptions {
         digests: true,
         // Without them TTL znodes would be taken for ephemeral ones.
-        extended_types: true,
+        extended_types: ExtendedTypes::On,
     };
     let options = RecoveryOptions {
         database: DatabaseOptions {

@@ -20,7 +20,7 @@ use crate::metrics::server::ServerStats;
 use crate::pipeline::clients::{Clients, Link, Phase, Queued, UNSENT_LIMIT_BYTES};
 use crate::pipeline::clock::Clock;
 use crate::pipeline::commit::{Commit, Committed, Ticket};
-use crate::pipeline::containers;
+use crate::pipeline::containers::{self, Check};
 use crate::pipeline::counting::Turn;
 use crate::pipeline::reply;
 use crate::state::apply::{Outcome, apply};
@@ -504,30 +504,39 @@ impl<C: Commit> Pipeline<C> {
         }
     }
 
-    /// Deletes containers and TTL znodes that have had their time.
-    pub fn delete_containers(&mut self, max_never_used_ms: i64, limit: usize) {
+    /// The next part of a check for containers and TTL znodes that have had their time.
+    pub fn check_containers(
+        &self,
+        check: &mut Check,
+        max_never_used_ms: i64,
+    ) -> Option<Vec<String>> {
+        check.next(&self.db.tree, self.clock.wall_ms(), max_never_used_ms)
+    }
+
+    /// Deletes a container or TTL znode that a check has found, if it still has had its time.
+    pub fn delete_container(&mut self, path: String, max_never_used_ms: i64) {
         let wall_ms = self.clock.wall_ms();
-        let paths = containers::candidates(&self.db.tree, wall_ms, max_never_used_ms, limit);
-        for path in paths {
-            tracing::info!("Attempting to delete candidate container: {path}");
-            let received_ms = self.clock.mono_ms();
-            let op = OpCode::DeleteContainer;
-            let ticket = Ticket {
-                connection: None,
-                xid: 0,
-                op,
-                received_ms,
-            };
-            let body = WriteBody::DeleteContainer(path);
-            self.submit(
-                Write {
-                    session: 0,
-                    cxid: 0,
-                    ids: Rc::from([]),
-                    body,
-                },
-                ticket,
-            );
+        if !containers::is_over(&self.db.tree, &path, wall_ms, max_never_used_ms) {
+            return;
         }
+        tracing::info!("Attempting to delete candidate container: {path}");
+        let received_ms = self.clock.mono_ms();
+        let op = OpCode::DeleteContainer;
+        let ticket = Ticket {
+            connection: None,
+            xid: 0,
+            op,
+            received_ms,
+        };
+        let body = WriteBody::DeleteContainer(path);
+        self.submit(
+            Write {
+                session: 0,
+                cxid: 0,
+                ids: Rc::from([]),
+                body,
+            },
+            ticket,
+        );
     }
 }

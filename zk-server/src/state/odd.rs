@@ -18,6 +18,7 @@ use common::zk::request::{
 
 use crate::state::permission::NULL_ID;
 use crate::state::prepare;
+use crate::state::znode::ExtendedTypes;
 
 /// A null string as an answer's record.
 const NULL: &[u8] = &[0xff; 4];
@@ -69,7 +70,7 @@ impl OddAnswer {
 
 /// Looks again at a request of type `op` whose record begins where `reader` is. `extended` tells
 /// whether znodes may have a time to live.
-pub fn look_again(op: OpCode, reader: &mut Reader, extended: bool) -> Odd {
+pub fn look_again(op: OpCode, reader: &mut Reader, extended: ExtendedTypes) -> Odd {
     match again(op, reader, extended) {
         Ok(odd) => odd,
         // The real server reads this one before it takes a zxid.
@@ -80,7 +81,7 @@ pub fn look_again(op: OpCode, reader: &mut Reader, extended: bool) -> Odd {
     }
 }
 
-fn again(op: OpCode, reader: &mut Reader, extended: bool) -> Result<Odd, JuteError> {
+fn again(op: OpCode, reader: &mut Reader, extended: ExtendedTypes) -> Result<Odd, JuteError> {
     Ok(match op {
         OpCode::Create | OpCode::Create2 | OpCode::CreateContainer => {
             let create = NullableCreate::read(reader)?;
@@ -190,7 +191,7 @@ impl NullableCreate {
 }
 
 /// A create without a path fails by its flags, if they are wrong too.
-fn without_path(flags: i32, ttl_ms: i64, extended: bool) -> Odd {
+fn without_path(flags: i32, ttl_ms: i64, extended: ExtendedTypes) -> Odd {
     let mode = CreateMode::from_flags(flags).ok_or(ErrorCode::BadArguments);
     let checked = mode.and_then(|mode| prepare::check_mode(mode, ttl_ms, extended));
     Odd::Failed(checked.err().unwrap_or(ErrorCode::MarshallingError))
@@ -391,7 +392,7 @@ mod tests {
     fn odd(op: OpCode, put: impl FnOnce(&mut BytesMut)) -> Odd {
         let mut out = BytesMut::new();
         put(&mut out);
-        look_again(op, &mut Reader::new(out.freeze()), false)
+        look_again(op, &mut Reader::new(out.freeze()), ExtendedTypes::Off)
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::state::prepare_multi;
 use crate::state::quota::{self, QuotaNumbers};
 use crate::state::request::{Write, WriteBody};
 use crate::state::tree::{is_special, split};
-use crate::state::znode::{Lifetime, MAX_TTL_MS, created_stat};
+use crate::state::znode::{ExtendedTypes, Lifetime, MAX_TTL_MS, created_stat};
 
 /// Decides on a write at wall clock `time_ms`. The decision counts at once for the next one, and
 /// for clients once it has been logged and applied.
@@ -411,23 +411,53 @@ impl Decision<'_> {
         let Some(target) = tree.quota_of(path) else {
             return Ok(());
         };
-        let numbers = |path: String| {
-            tree.get(&path)
-                .map(|node| QuotaNumbers::parse(node.data().unwrap_or_default()))
+        // What cannot be read is no reason to let everything pass.
+        let numbers = |path: String| match tree.get(&path) {
+            None => Ok(None),
+            Some(node) => QuotaNumbers::read(node.data())
+                .map(Some)
+                .ok_or(ErrorCode::MarshallingError),
         };
-        let (Some(limits), Some(used)) = (
-            numbers(quota::limits_path(target)),
-            numbers(quota::stats_path(target)),
-        ) else {
+        let Some(limits) = numbers(quota::limits_path(target))? else {
             return Ok(());
         };
-        let exceeds =
-            |diff: i64, used: i64, limit: i64| diff != 0 && limit > -1 && used + diff > limit;
-        if exceeds(count, used.count(), limits.count_hard_limit())
-            || exceeds(bytes, used.bytes(), limits.byte_hard_limit())
-        {
-            self.db.stats.quota_exceeded.observe(path, 1);
-            return Err(ErrorCode::QuotaExceeded);
+        let (limits_count, limits_bytes) = limits.limits();
+        let (check_count, check_bytes) = (limits_count && count != 0, limits_bytes && bytes != 0);
+        if !check_count && !check_bytes {
+            return Ok(());
+        }
+        let Some(used) = numbers(quota::stats_path(target))? else {
+            return Ok(());
+        };
+        let sums = [
+            (
+                check_count,
+                "count",
+                used.count(),
+                count,
+                limits.count_hard_limit(),
+                limits.count(),
+            ),
+            (
+                check_bytes,
+                "bytes",
+                used.bytes(),
+                bytes,
+                limits.byte_hard_limit(),
+                limits.bytes(),
+            ),
+        ];
+        for (check, what, used, more, hard, soft) in sums {
+            let sum = used.saturating_add(more);
+            if check && hard > -1 && sum > hard {
+                self.db.stats.quota_exceeded.observe(path, 1);
+                return Err(ErrorCode::QuotaExceeded);
+            }
+            if check && hard == -1 && sum > soft && used <= soft {
+                tracing::warn!(
+                    "Quota exceeded: {target} [current {what}={sum}, soft limit={soft}]"
+                );
+            }
         }
         Ok(())
     }
@@ -435,8 +465,12 @@ impl Decision<'_> {
 
 /// A time to live belongs to the modes that have one and to nothing else; `extended` tells whether
 /// there are such modes.
-pub(super) fn check_mode(mode: CreateMode, ttl_ms: i64, extended: bool) -> Result<(), ErrorCode> {
-    if mode.is_ttl() && !extended {
+pub(super) fn check_mode(
+    mode: CreateMode,
+    ttl_ms: i64,
+    extended: ExtendedTypes,
+) -> Result<(), ErrorCode> {
+    if mode.is_ttl() && extended == ExtendedTypes::Off {
         return Err(ErrorCode::Unimplemented);
     }
     let fits = if mode.is_ttl() {

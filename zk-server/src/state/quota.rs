@@ -65,6 +65,29 @@ impl QuotaPaths {
 pub struct QuotaNumbers(BTreeMap<String, i64>);
 
 impl QuotaNumbers {
+    /// Reads the text; `None` for one that the real server cannot read, which then refuses each
+    /// write below it. A key without a value has none.
+    pub fn read(text: Option<&[u8]>) -> Option<Self> {
+        let text = String::from_utf8_lossy(text?);
+        let mut numbers = BTreeMap::new();
+        let pairs = text.trim_end_matches([',', ';']);
+        let mut before = '=';
+        for pair in pairs.split([',', ';']).filter(|_| !pairs.is_empty()) {
+            // Separators that follow each other count as one, but not in front of everything.
+            if pair.is_empty() && before != '=' {
+                continue;
+            }
+            before = ',';
+            let (key, rest) = pair.split_once('=')?;
+            if rest.trim_end_matches('=').is_empty() {
+                return None;
+            }
+            let value = rest.split('=').next().filter(|value| !value.is_empty());
+            numbers.insert(key.to_owned(), value.unwrap_or("-1").parse().ok()?);
+        }
+        Some(Self(numbers))
+    }
+
     /// Reads the text. Pairs that are not numbers are passed over.
     pub fn parse(text: &[u8]) -> Self {
         let text = String::from_utf8_lossy(text);
@@ -77,6 +100,15 @@ impl QuotaNumbers {
             }
         }
         Self(numbers)
+    }
+
+    /// Whether there is a hard limit or a soft one, for znodes and for bytes.
+    pub fn limits(&self) -> (bool, bool) {
+        let any = |keys: [&str; 2]| keys.iter().any(|key| self.get(key) > -1);
+        (
+            any(["count", "countHardLimit"]),
+            any(["bytes", "byteHardLimit"]),
+        )
     }
 
     fn get(&self, key: &str) -> i64 {
@@ -143,6 +175,34 @@ mod tests {
             "count=10,bytes=1048576=;byteHardLimit=2097152;countHardLimit=20"
         );
         assert_eq!(QuotaNumbers::default().to_text(), "count=-1,bytes=-1");
+    }
+
+    #[test]
+    fn what_stats_track_cannot_read_is_not_read() {
+        let read = |text: &str| QuotaNumbers::read(Some(text.as_bytes()));
+        assert_eq!(
+            read("count=1,;bytes=2;").map(|n| (n.count(), n.bytes())),
+            Some((1, 2))
+        );
+        assert_eq!(
+            read("count==1,bytes=2=3").map(|n| (n.count(), n.bytes())),
+            Some((-1, 2))
+        );
+        assert!(read("").is_some());
+        for text in [
+            "count",
+            "count=",
+            "count==",
+            "count=x",
+            "count= 1",
+            ",count=1",
+            "=",
+            "=;=",
+            "count=1=;x",
+        ] {
+            assert_eq!(read(text), None, "{text}");
+        }
+        assert_eq!(QuotaNumbers::read(None), None);
     }
 
     #[test]

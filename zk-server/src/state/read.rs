@@ -19,6 +19,7 @@ use crate::state::database::{Database, Event};
 use crate::state::nodes::NodeRef;
 use crate::state::permission;
 use crate::state::watches::{ConnectionId, WatchMode};
+use crate::state::znode::ExtendedTypes;
 
 /// What a Stat counts for in `read_per_namespace`, in bytes.
 const STAT_BYTES: usize = 6 * 8 + 5 * 4;
@@ -123,7 +124,7 @@ fn count_read(db: &mut Database, path: &str, bytes: usize) {
     db.stats.reads.observe(path, bytes as u64);
 }
 
-fn extended(db: &Database) -> bool {
+fn extended(db: &Database) -> ExtendedTypes {
     db.options.tree.extended_types
 }
 

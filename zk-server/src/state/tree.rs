@@ -9,7 +9,7 @@ use crate::state::checkpoint::{Checkpoint, Frozen};
 use crate::state::digest;
 use crate::state::nodes::{NewRecord, NodeId, NodeRef, Nodes};
 use crate::state::quota::{self, QuotaNumbers, QuotaPaths};
-use crate::state::znode::{Lifetime, Znode, created_stat};
+use crate::state::znode::{ExtendedTypes, Lifetime, Znode, created_stat};
 
 /// Path of the znode that holds an ensemble's configuration.
 pub const CONFIG_NODE: &str = "/zookeeper/config";
@@ -38,15 +38,15 @@ pub enum TreeError {
 pub struct TreeOptions {
     /// `digest.enabled`.
     pub digests: bool,
-    /// `extendedTypesEnabled`: TTL znodes.
-    pub extended_types: bool,
+    /// Which owners are those of TTL znodes.
+    pub extended_types: ExtendedTypes,
 }
 
 impl Default for TreeOptions {
     fn default() -> Self {
         Self {
             digests: true,
-            extended_types: false,
+            extended_types: ExtendedTypes::Off,
         }
     }
 }
@@ -181,14 +181,14 @@ impl Tree {
             .map(|(session, paths)| (*session, paths))
     }
 
-    /// Paths of all container znodes.
-    pub fn containers(&self) -> impl Iterator<Item = &str> {
-        self.containers.iter().map(AsRef::as_ref)
+    /// Paths of the container znodes after one of them, in order; of all after `None`.
+    pub fn containers_after(&self, path: Option<&str>) -> impl Iterator<Item = &str> {
+        all_after(&self.containers, path)
     }
 
-    /// Paths of all TTL znodes.
-    pub fn ttls(&self) -> impl Iterator<Item = &str> {
-        self.ttls.iter().map(AsRef::as_ref)
+    /// Paths of the TTL znodes after one of them, in order; of all after `None`.
+    pub fn ttls_after(&self, path: Option<&str>) -> impl Iterator<Item = &str> {
+        all_after(&self.ttls, path)
     }
 
     /// Ephemeral znodes of all sessions.
@@ -565,4 +565,14 @@ impl Tree {
             node.set_data(Some(numbers.to_text().as_bytes()));
         });
     }
+}
+
+/// The paths after one that need not be among them.
+fn all_after<'a>(
+    paths: &'a BTreeSet<Box<str>>,
+    path: Option<&str>,
+) -> impl Iterator<Item = &'a str> {
+    use std::ops::Bound::{Excluded, Unbounded};
+    let after = path.map_or(Unbounded, Excluded);
+    paths.range::<str, _>((after, Unbounded)).map(AsRef::as_ref)
 }

@@ -16,6 +16,18 @@ pub const MAX_EXTENDED_SERVER_ID: i64 = 0xfe;
 const EXTENDED_MASK: i64 = 0xff00_0000_0000_0000_u64 as i64;
 const EXTENDED_FEATURE_MASK: i64 = 0x00ff_ff00_0000_0000;
 
+/// Which owners mean a time to live.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ExtendedTypes {
+    /// None: there are no TTL znodes, and their owners are session ids.
+    #[default]
+    Off,
+    /// `extendedTypesEnabled`: those that begin with 0xff.
+    On,
+    /// `emulate353TTLNodes` as well: all negative ones, as ZooKeeper 3.5.3 had them.
+    Emulate353,
+}
+
 /// What an `ephemeralOwner` says about the life of its znode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lifetime {
@@ -30,11 +42,16 @@ pub enum Lifetime {
 }
 
 impl Lifetime {
-    /// Reads an owner; `extended` is the setting `extendedTypesEnabled`, without which the TTL
-    /// mark is nothing but a session id.
-    pub fn of(owner: i64, extended: bool) -> Self {
-        if extended && owner & EXTENDED_MASK == EXTENDED_MASK && owner & EXTENDED_FEATURE_MASK == 0
-        {
+    /// Reads an owner.
+    pub fn of(owner: i64, extended: ExtendedTypes) -> Self {
+        let is_ttl = match extended {
+            ExtendedTypes::Off => false,
+            ExtendedTypes::On => is_marked(owner),
+            ExtendedTypes::Emulate353 => {
+                is_marked(owner) || (owner < 0 && owner != CONTAINER_OWNER)
+            }
+        };
+        if is_ttl {
             return Self::Ttl(owner & MAX_TTL_MS);
         }
         match owner {
@@ -53,6 +70,11 @@ impl Lifetime {
             Self::Ttl(ttl_ms) => EXTENDED_MASK | ttl_ms,
         }
     }
+}
+
+/// Whether an owner has the mark of TTL znodes.
+fn is_marked(owner: i64) -> bool {
+    owner & EXTENDED_MASK == EXTENDED_MASK && owner & EXTENDED_FEATURE_MASK == 0
 }
 
 /// The Stat of a znode that `zxid` creates at `time_ms`.
@@ -159,7 +181,7 @@ impl Znode {
 
     /// The Stat as clients see it: they are told of sessions as owners only, and their
     /// `cversion` counts deletions of children too (DataNode.java).
-    pub fn client_stat(&self, extended: bool) -> Stat {
+    pub fn client_stat(&self, extended: ExtendedTypes) -> Stat {
         let stat = &self.stat;
         let num_children = i32::try_from(self.child_count()).unwrap_or(i32::MAX);
         let ephemeral_owner = match Lifetime::of(stat.ephemeral_owner, extended) {
@@ -201,14 +223,24 @@ mod tests {
 
     #[test]
     fn owners_read_as_zookeeper_reads_them() {
+        const ON: ExtendedTypes = ExtendedTypes::On;
+        let old = 0x8000_0000_0000_2710_u64 as i64;
+        assert_eq!(Lifetime::of(old, ON), Lifetime::Session(old));
+        let old_read = |owner| Lifetime::of(owner, ExtendedTypes::Emulate353);
+        assert_eq!(old_read(old), Lifetime::Ttl(10_000));
+        assert_eq!(old_read(i64::MIN), Lifetime::Container);
         let ttl = Lifetime::Ttl(10_000).owner();
+        assert_eq!(old_read(ttl), Lifetime::Ttl(10_000));
         assert_eq!(ttl as u64, 0xff00_0000_0000_2710);
-        assert_eq!(Lifetime::of(ttl, true), Lifetime::Ttl(10_000));
-        assert_eq!(Lifetime::of(ttl, false), Lifetime::Session(ttl));
-        assert_eq!(Lifetime::of(i64::MIN, true), Lifetime::Container);
-        assert_eq!(Lifetime::of(0, true), Lifetime::Persistent);
+        assert_eq!(Lifetime::of(ttl, ON), Lifetime::Ttl(10_000));
         assert_eq!(
-            Lifetime::of(0x0100_0000_0000_0001, true),
+            Lifetime::of(ttl, ExtendedTypes::Off),
+            Lifetime::Session(ttl)
+        );
+        assert_eq!(Lifetime::of(i64::MIN, ON), Lifetime::Container);
+        assert_eq!(Lifetime::of(0, ON), Lifetime::Persistent);
+        assert_eq!(
+            Lifetime::of(0x0100_0000_0000_0001, ON),
             Lifetime::Session(0x0100_0000_0000_0001)
         );
     }

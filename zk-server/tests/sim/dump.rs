@@ -23,8 +23,8 @@ pub fn dump(db: &Database) -> String {
         let paths: Vec<&str> = db.tree.ephemerals(session.0).collect();
         writeln!(text, "ephemerals {:x} {paths:?}", session.0).unwrap();
     }
-    let containers: Vec<&str> = db.tree.containers().collect();
-    let ttls: Vec<&str> = db.tree.ttls().collect();
+    let containers: Vec<&str> = db.tree.containers_after(None).collect();
+    let ttls: Vec<&str> = db.tree.ttls_after(None).collect();
     writeln!(text, "containers {containers:?} ttls {ttls:?}").unwrap();
     text
 }

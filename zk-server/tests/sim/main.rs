@@ -24,11 +24,12 @@ use disk::Disk;
 use dump::dump;
 use random::Random;
 use writes::Writes;
+use zk_server::state::znode::ExtendedTypes;
 
 const DATABASE: DatabaseOptions = DatabaseOptions {
     tree: TreeOptions {
         digests: true,
-        extended_types: true,
+        extended_types: ExtendedTypes::On,
     },
     skip_acl: false,
     enforce_quota: false,
