@@ -13,12 +13,12 @@ use crate::storage::files::Directories;
 use crate::storage::snapshot;
 use crate::storage::snapshot_writer::SnapshotWriter;
 
-/// How much of the tree is put into one part, in bytes: about what the loop does in a
-/// millisecond.
-const PART_BYTES: usize = 128 << 10;
+/// How much of the tree is put into one part, in bytes: clients wait for no more than some tens of
+/// microseconds.
+const PART_BYTES: usize = 16 << 10;
 
 /// Parts on their way to the thread at once.
-const PARTS_AHEAD: usize = 2;
+const PARTS_AHEAD: usize = 4;
 
 /// When snapshots are written, and how.
 #[derive(Clone, Copy, Debug)]

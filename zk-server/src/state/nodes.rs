@@ -104,6 +104,7 @@ impl<'t> NodeRef<'t> {
 }
 
 impl Nodes {
+    /// The hash by which a path is found.
     fn hash(&self, path: &str) -> u32 {
         (self.hasher.hash_one(path.as_bytes()) >> 32) as u32
     }

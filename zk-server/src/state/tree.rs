@@ -81,6 +81,8 @@ pub struct Tree {
     checkpoint: Option<Checkpoint>,
     /// What the mark of a znode that the checkpoint has looks like.
     mark: bool,
+    /// The parent of the znode that was restored last.
+    last_parent: Option<NodeId>,
 }
 
 /// The key of a path.
@@ -133,6 +135,7 @@ impl Tree {
             options,
             checkpoint: None,
             mark: false,
+            last_parent: None,
         }
     }
 
@@ -389,14 +392,20 @@ impl Tree {
             return Ok(());
         }
         let (parent_key, _) = split(path).ok_or(TreeError::NoNode)?;
-        let parent = self.nodes.find(parent_key).ok_or(TreeError::NoNode)?;
-        self.put(Some(parent), &new);
+        // Most znodes have the parent of the one before them.
+        let known = self
+            .last_parent
+            .filter(|id| self.nodes.get(*id).path_bytes() == parent_key.as_bytes());
+        let parent = known.or_else(|| self.nodes.find(parent_key));
+        self.last_parent = parent;
+        self.put(Some(parent.ok_or(TreeError::NoNode)?), &new);
         self.note_owner(path, stat.ephemeral_owner);
         Ok(())
     }
 
     /// Ends the reading of a snapshot: finds the quotas and drops ACLs that nobody uses.
     pub fn finish_restore(&mut self) {
+        self.last_parent = None;
         self.quotas.clear();
         let limits = self.subtree(quota::QUOTA_ROOT).filter_map(|node| {
             let (parent, name) = split(node.path())?;

@@ -91,6 +91,15 @@ impl Encoder {
         }
     }
 
+    /// What has gone to the file so far goes to the disk.
+    pub fn sync(&self) -> io::Result<()> {
+        match self {
+            Self::Plain(file) => file.sync_data(),
+            Self::Gzip(encoder) => encoder.get_ref().sync_data(),
+            Self::Snappy(writer) => writer.file.sync_data(),
+        }
+    }
+
     /// Writes what is still kept back.
     pub fn finish(self) -> io::Result<File> {
         match self {

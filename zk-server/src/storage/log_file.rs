@@ -11,7 +11,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use common::zk::jute::{Reader, Record};
 use common::zk::txn::TxnEntry;
 
@@ -76,6 +76,7 @@ pub struct LogFile {
     offset: u64,
     block: Bytes,
     last_zxid: i64,
+    entries: u64,
     end: Option<End>,
 }
 
@@ -92,6 +93,7 @@ impl LogFile {
             offset: 0,
             block: Bytes::new(),
             last_zxid: 0,
+            entries: 0,
             end: None,
         };
         if !log.fill(HEADER.len())? {
@@ -113,6 +115,11 @@ impl LogFile {
         self.end.as_ref()
     }
 
+    /// Valid entries so far, those that were passed over included.
+    pub fn entries(&self) -> u64 {
+        self.entries
+    }
+
     /// Where the next entry begins.
     pub fn offset(&self) -> u64 {
         self.offset
@@ -123,10 +130,39 @@ impl LogFile {
     /// A damaged entry is the torn end of the log if nothing valid follows it, or if a part of
     /// it was never written at all; else it is an error that names the place.
     pub fn next_entry(&mut self) -> Result<Option<TxnEntry>, StorageError> {
-        if self.end.is_some() {
-            return Ok(None);
+        self.next_entry_after(i64::MIN)
+    }
+
+    /// The next entry with a zxid beyond this one. Those before it are not decoded, only checked.
+    pub fn next_entry_after(&mut self, zxid: i64) -> Result<Option<TxnEntry>, StorageError> {
+        while self.end.is_none() {
+            let start = self.offset;
+            let Some(whole) = self.check_next(start)? else {
+                break;
+            };
+            self.entries += 1;
+            let found = zxid_at(&self.block[PREFIX_BYTES..whole - 1]);
+            if found.is_some_and(|found| found <= zxid) {
+                self.last_zxid = found.unwrap_or_default();
+                self.block.advance(whole);
+                self.offset = start + whole as u64;
+                continue;
+            }
+            let entry = self.block.split_to(whole);
+            self.offset = start + whole as u64;
+            let mut reader = Reader::new(entry.slice(PREFIX_BYTES..whole - 1));
+            let entry: TxnEntry = reader
+                .read()
+                .map_err(|e| StorageError::record(&self.path, start, e))?;
+            self.last_zxid = entry.header.zxid;
+            return Ok(Some(entry));
         }
-        let start = self.offset;
+        Ok(None)
+    }
+
+    /// Checks the entry that comes, without taking it; returns its length with all around it.
+    /// `None` at the end.
+    fn check_next(&mut self, start: u64) -> Result<Option<usize>, StorageError> {
         let Some((checksum, length)) = self.prefix()? else {
             self.end.get_or_insert(End::Clean);
             return Ok(None);
@@ -139,21 +175,19 @@ impl LogFile {
         if !self.fill(whole)? {
             return self.damaged(start, "the file ends within an entry");
         }
-        let entry = self.block.split_to(whole);
-        self.offset = start + whole as u64;
-        if entry[whole - 1] != END_MARK {
-            return self.damaged(start, "an entry has no end mark");
+        let sum = simd_adler32::adler32(&&self.block[PREFIX_BYTES..whole - 1]);
+        let ends = self.block[whole - 1] == END_MARK;
+        if !ends || u64::from(sum) != checksum {
+            // The search behind it begins where it ends.
+            self.offset = start + whole as u64;
+            self.block.advance(whole);
+            let reason = match ends {
+                false => "an entry has no end mark",
+                true => "the checksum of an entry is wrong",
+            };
+            return self.damaged(start, reason);
         }
-        let body = entry.slice(PREFIX_BYTES..whole - 1);
-        if u64::from(simd_adler32::adler32(&&body[..])) != checksum {
-            return self.damaged(start, "the checksum of an entry is wrong");
-        }
-        let mut reader = Reader::new(body);
-        let entry: TxnEntry = reader
-            .read()
-            .map_err(|e| StorageError::record(&self.path, start, e))?;
-        self.last_zxid = entry.header.zxid;
-        Ok(Some(entry))
+        Ok(Some(whole))
     }
 
     /// Makes sure that `count` bytes are in the block; false if the file ends before.
@@ -202,7 +236,7 @@ impl LogFile {
         Ok(None)
     }
 
-    fn damaged(&mut self, start: u64, reason: &str) -> Result<Option<TxnEntry>, StorageError> {
+    fn damaged<T>(&mut self, start: u64, reason: &str) -> Result<Option<T>, StorageError> {
         let end = self.offset.max(start + PREFIX_BYTES as u64);
         if self.is_refused(start, end)? {
             return Err(StorageError::corrupt(&self.path, start, reason));
@@ -271,6 +305,12 @@ impl LogFile {
     }
 }
 
+/// The zxid in the body of an entry: it stands behind session and cxid.
+fn zxid_at(body: &[u8]) -> Option<i64> {
+    let zxid = body.get(12..20)?.first_chunk()?;
+    Some(i64::from_be_bytes(*zxid))
+}
+
 /// The zxid of the entry at the front of `bytes`, if there is a valid one.
 fn zxid_of_entry(bytes: &[u8]) -> Option<i64> {
     let checksum = bytes.first_chunk::<8>()?;
@@ -281,7 +321,7 @@ fn zxid_of_entry(bytes: &[u8]) -> Option<i64> {
     let length = i32::from_be_bytes(bytes.get(8..PREFIX_BYTES)?.try_into().ok()?);
     let length = usize::try_from(length).ok()?;
     let body = bytes.get(PREFIX_BYTES..PREFIX_BYTES.checked_add(length)?)?;
-    let zxid = i64::from_be_bytes(body.get(12..20)?.try_into().ok()?);
+    let zxid = zxid_at(body)?;
     let valid = bytes.get(PREFIX_BYTES + length) == Some(&END_MARK)
         && u64::from(simd_adler32::adler32(&body)) == u64::from_be_bytes(*checksum);
     valid.then_some(zxid)

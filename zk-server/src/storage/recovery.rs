@@ -255,9 +255,8 @@ struct Replay {
 impl Replay {
     fn log(&mut self, file: &ZxidFile, last: bool) -> Result<(), StorageError> {
         let mut log = LogFile::open(&file.path)?;
-        let mut entries = 0_u64;
-        while let Some(entry) = log.next_entry()? {
-            entries += 1;
+        // What the snapshot has is passed over.
+        while let Some(entry) = log.next_entry_after(self.database.applied_zxid)? {
             self.entry(file, &entry)?;
         }
         match log.end() {
@@ -282,7 +281,7 @@ impl Replay {
             _ => {}
         }
         // The next log may want this name: its first zxid is the one that was lost here.
-        if last && entries == 0 && !self.options.read_only {
+        if last && log.entries() == 0 && !self.options.read_only {
             fs::remove_file(&file.path).map_err(|e| StorageError::io("remove", &file.path, e))?;
         }
         Ok(())

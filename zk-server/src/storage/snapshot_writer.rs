@@ -16,6 +16,9 @@ use crate::storage::snapshot::{self, SEAL_END};
 /// Parts of a snapshot that nobody waits for, in bytes.
 const PART_BYTES: usize = 64 << 10;
 
+/// So much goes to the disk at once, in bytes: a sync of the log behind it does not wait long.
+const SYNC_BYTES: usize = 2 << 20;
+
 /// A snapshot that is being written. Dropped before it is whole, it leaves nothing behind.
 pub struct SnapshotWriter {
     directories: Directories,
@@ -24,6 +27,7 @@ pub struct SnapshotWriter {
     path: PathBuf,
     output: Option<Encoder>,
     checksum: Adler32,
+    unsynced: usize,
 }
 
 impl SnapshotWriter {
@@ -43,18 +47,27 @@ impl SnapshotWriter {
             path,
             output: Some(output),
             checksum: Adler32::new(),
+            unsynced: 0,
         })
     }
 
     /// Writes the next part.
     pub fn write(&mut self, part: &[u8]) -> Result<(), StorageError> {
         self.checksum.write(part);
-        match &mut self.output {
-            Some(output) => output
-                .write_all(part)
-                .map_err(|e| StorageError::io("write to", &self.path, e)),
-            None => Ok(()),
+        let Some(output) = &mut self.output else {
+            return Ok(());
+        };
+        output
+            .write_all(part)
+            .map_err(|e| StorageError::io("write to", &self.path, e))?;
+        self.unsynced += part.len();
+        if self.unsynced >= SYNC_BYTES {
+            self.unsynced = 0;
+            output
+                .sync()
+                .map_err(|e| StorageError::io("sync", &self.path, e))?;
         }
+        Ok(())
     }
 
     /// Seals the snapshot, with the tree's digest if digests are on, and gives it its name.
