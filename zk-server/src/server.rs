@@ -14,7 +14,9 @@ use crate::metrics::server::DiskStats;
 use crate::net::connection::Server;
 use crate::net::ports::Ports;
 use crate::operator::admin::{self, Questions};
+use crate::operator::environment;
 use crate::operator::facts::{Facts, TraceMask};
+use crate::pipeline::audit::{Audit, AuditLog, AuditResult};
 use crate::pipeline::clock::Clock;
 use crate::pipeline::commit::Commit;
 use crate::pipeline::containers::Check;
@@ -46,10 +48,24 @@ pub fn run(config: ServerConfig) -> Result<(), ServerError> {
         .enable_all()
         .build()
         .map_err(ServerError::Runtime)?;
-    LocalSet::new().block_on(&runtime, start(config))
+    let options = &config.operator;
+    let audit = options
+        .audit
+        .then(|| AuditLog::open(options.audit_file.as_deref(), environment::user_name()))
+        .transpose()?;
+    let ended = LocalSet::new().block_on(&runtime, start(config, audit.clone()));
+    if let Some(audit) = audit {
+        match &ended {
+            // It ran until then.
+            Ok(()) | Err(ServerError::Log(_)) => audit.server("serverStop", AuditResult::Invoked),
+            Err(_) => audit.server("serverStart", AuditResult::Failure),
+        }
+        audit.close();
+    }
+    ended
 }
 
-async fn start(config: ServerConfig) -> Result<(), ServerError> {
+async fn start(config: ServerConfig, audit: Option<AuditLog>) -> Result<(), ServerError> {
     let mut shutdown = Shutdown::install().map_err(ServerError::Runtime)?;
     let clock = Clock::default();
     // The ports come first: two servers must not work in one data directory.
@@ -62,7 +78,8 @@ async fn start(config: ServerConfig) -> Result<(), ServerError> {
     )?;
     let _locks = directories.lock()?;
     let questions = start_operating(&config, &directories)?;
-    let (pipeline, mut snapshots) = open(&config, &directories, clock, &tell)?;
+    let (mut pipeline, mut snapshots) = open(&config, &directories, clock, &tell)?;
+    pipeline.audit = audit.clone().map(Audit::new);
     let work = pipeline.work.clone();
     let server = Rc::new(Server {
         pipeline: RefCell::new(pipeline),
@@ -79,6 +96,9 @@ async fn start(config: ServerConfig) -> Result<(), ServerError> {
         env!("CARGO_PKG_VERSION"),
         ports.names()
     );
+    if let Some(audit) = &audit {
+        audit.server("serverStart", AuditResult::Success);
+    }
     let accepting = ports.accept(&server);
     tokio::task::spawn_local(expire(server.clone(), i64::from(config.tick_ms)));
     tokio::task::spawn_local(clean_containers(server.clone(), config.containers));

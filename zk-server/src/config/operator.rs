@@ -1,6 +1,6 @@
 //! Shell: the values operators set for what they see: words, AdminServer, metrics.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use common::config::ConfigError;
@@ -23,6 +23,10 @@ pub struct OperatorOptions {
     pub metrics: MetricsProvider,
     /// The endpoint for Prometheus, if there is to be one.
     pub endpoint: Option<MetricsOptions>,
+    /// `audit.enable`.
+    pub audit: bool,
+    /// `audit.file`: where the audit log goes, if not to the server's own.
+    pub audit_file: Option<PathBuf>,
     /// The file's text without passwords, if there is a file.
     pub initial_configuration: Option<String>,
     /// System properties that are set, without passwords.
@@ -60,6 +64,8 @@ pub fn options(values: &Values) -> Result<OperatorOptions, ConfigError> {
         admin,
         metrics,
         endpoint,
+        audit: values.flag("audit.enable"),
+        audit_file: values.text("audit.file").map(PathBuf::from),
         initial_configuration: initial_configuration(values.path()),
         properties: properties(values),
     })

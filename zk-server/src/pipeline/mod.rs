@@ -1,5 +1,6 @@
 //! From a request to its reply: decide, make durable, apply, answer.
 
+pub mod audit;
 pub mod authenticate;
 pub mod clients;
 pub mod clock;

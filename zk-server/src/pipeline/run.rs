@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 
 use crate::auth::options::AuthOptions;
 use crate::metrics::server::ServerStats;
+use crate::pipeline::audit::Audit;
 use crate::pipeline::clients::{Clients, Link, Phase, Queued, UNSENT_LIMIT_BYTES};
 use crate::pipeline::clock::Clock;
 use crate::pipeline::commit::{Commit, Committed, Ticket};
@@ -67,6 +68,8 @@ pub struct Pipeline<C> {
     /// Woken when there is something to flush.
     pub work: Rc<Notify>,
     pub(super) options: PipelineOptions,
+    /// The audit log, if there is one.
+    pub audit: Option<Audit>,
     pub(super) turn: Turn,
     events: Vec<Event>,
     throttled: Vec<ConnectionId>,
@@ -84,6 +87,7 @@ impl<C: Commit> Pipeline<C> {
             clock,
             work: Rc::new(Notify::new()),
             options,
+            audit: None,
             turn: Turn::default(),
             events: Vec::new(),
             throttled: Vec::new(),
@@ -238,6 +242,10 @@ impl<C: Commit> Pipeline<C> {
     pub(super) fn submit(&mut self, write: Write, ticket: Ticket) {
         self.stats.requests.prepared += 1;
         self.stats.disk.queued += 1;
+        if let Some(audit) = &mut self.audit {
+            let client = ticket.connection.and_then(|id| self.clients.get(id));
+            audit.submitted(&write, client, &self.options.auth.schemes);
+        }
         // Anything else is decided in much less than a millisecond.
         let slow = matches!(ticket.op, OpCode::CloseSession | OpCode::Multi);
         let began_ms = slow.then(|| self.clock.mono_ms());
@@ -416,6 +424,9 @@ impl<C: Commit> Pipeline<C> {
         let session_connection = self.db.sessions.get(session).and_then(|s| s.connection);
         let now = self.clock.mono_ms();
         self.count_committed(&ticket, entry.header.time_ms, now);
+        if let Some(audit) = &mut self.audit {
+            audit.done(&entry, &self.db);
+        }
         let outcome = apply(&mut self.db, &entry, now, &mut self.events);
         self.route_events();
         match ticket.op {

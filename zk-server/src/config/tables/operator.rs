@@ -28,6 +28,10 @@ pub const KEYS: &[Key] = &[
     Key::both("admin.forceHttps", Flag)
         .default("false")
         .none("the AdminServer does not speak TLS"),
+    Key::both("audit.enable", Flag).default("false"),
+    Key::both("audit.file", Text),
+    Key::both("audit.impl.class", Text)
+        .none("classes of one's own cannot be loaded; set audit.file for a file of its own"),
     Key::file("metricsProvider.className", Text)
         .default("org.apache.zookeeper.metrics.impl.DefaultMetricsProvider"),
     Key::file("metricsProvider.httpHost", Text).default("0.0.0.0"),
