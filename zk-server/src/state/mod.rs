@@ -16,5 +16,6 @@ pub mod read;
 pub mod request;
 pub mod sessions;
 pub mod tree;
+pub mod watch_table;
 pub mod watches;
 pub mod znode;
