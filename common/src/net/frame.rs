@@ -125,7 +125,11 @@ impl FrameReader {
         }
     }
 
-    fn announced(&self) -> Result<Option<usize>, FrameError> {
+    /// The length of the frame that is next, if it is known.
+    ///
+    /// # Errors
+    /// When it is negative or over the limit.
+    pub fn announced(&self) -> Result<Option<usize>, FrameError> {
         let Some(bytes) = self.buffer.first_chunk::<LENGTH_BYTES>() else {
             return Ok(None);
         };

@@ -157,9 +157,21 @@ impl<C: Commit> Connection<'_, C> {
     fn read(&self, frames: &mut FrameReader) -> Result<(), Ending> {
         match frames.try_fill(|buffer| self.link.transport.try_read_buf(buffer)) {
             Ok(0) => Err(Ending::Eof),
-            Ok(_) => Ok(()),
+            Ok(_) => self.came(frames),
             Err(FrameError::Io(e)) if e.kind() == std::io::ErrorKind::WouldBlock => Ok(()),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Bytes have come: what waited has been looked at, and the next frame's size is known.
+    fn came(&self, frames: &FrameReader) -> Result<(), Ending> {
+        let mut pipeline = self.server.pipeline.borrow_mut();
+        if let Some(client) = pipeline.clients.get_mut(self.id) {
+            client.stalled_ms = None;
+        }
+        match frames.announced()? {
+            Some(length) => pipeline.may_announce(length).map_err(Ending::Error),
+            None => Ok(()),
         }
     }
 
@@ -189,6 +201,9 @@ impl<C: Commit> Connection<'_, C> {
                     client.out.extend_from_slice(answer.as_bytes());
                     client.phase = Phase::Closing;
                 }
+                break;
+            }
+            if pipeline.stalls(self.id) {
                 break;
             }
             let Some(frame) = frames.take()? else { break };

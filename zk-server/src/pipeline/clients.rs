@@ -92,6 +92,10 @@ pub struct Client {
     pub blocked: bool,
     /// Whether the task waits for other clients' requests to finish.
     pub throttled: bool,
+    /// Since when what it has sent waits for room, in milliseconds of the monotonic clock.
+    pub stalled_ms: Option<i64>,
+    /// Bytes of its large requests in process.
+    pub large_bytes: usize,
     /// Socket and task.
     pub link: Rc<Link>,
     dirty: bool,
@@ -180,6 +184,8 @@ impl Clients {
             out: BytesMut::new(),
             blocked: false,
             throttled: false,
+            stalled_ms: None,
+            large_bytes: 0,
             link,
             dirty: false,
         };

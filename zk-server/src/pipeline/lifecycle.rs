@@ -23,16 +23,15 @@ impl<C: Commit> Pipeline<C> {
         let request: ConnectRequest = JuteReader::new(frame)
             .read()
             .map_err(|e| format!("no connect request: {e}"))?;
+        let now = self.clock.mono_ms();
+        self.admits_session(request.session_id != 0, now)?;
         self.stats.connections.requested += 1;
-        // Without a throttle nothing is ever missing.
-        self.stats.connections.token_deficit.observe(0);
         if request.last_zxid_seen > self.db.applied_zxid {
             return Err(format!(
                 "Refusing session request as the client has seen zxid 0x{:x} our last zxid is 0x{:x} client must try another server",
                 request.last_zxid_seen, self.db.applied_zxid
             ));
         }
-        let now = self.clock.mono_ms();
         let timeout_ms = request.timeout_ms.clamp(
             self.options.min_session_timeout_ms,
             self.options.max_session_timeout_ms,
@@ -125,8 +124,11 @@ impl<C: Commit> Pipeline<C> {
         outcome: Outcome,
     ) {
         self.reply_to_write(ticket, outcome);
-        if let Some(id) = ticket.connection.or(connection) {
-            self.close(id);
+        match (ticket.connection, connection) {
+            (Some(id), _) => self.close(id),
+            // A client that is silent may not read either.
+            (None, Some(id)) => self.cut(id),
+            (None, None) => {}
         }
     }
 

@@ -13,4 +13,6 @@ pub mod reply;
 pub mod run;
 pub mod snapshots;
 pub mod standalone;
+pub mod throttle;
+pub mod token_bucket;
 pub mod transport;

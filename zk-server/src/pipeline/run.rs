@@ -24,6 +24,8 @@ use crate::pipeline::commit::{Commit, Committed, Ticket};
 use crate::pipeline::containers::{self, Check};
 use crate::pipeline::counting::Turn;
 use crate::pipeline::reply;
+use crate::pipeline::throttle::ThrottleOptions;
+use crate::pipeline::token_bucket::Bucket;
 use crate::state::apply::{Outcome, apply};
 use crate::state::database::{Database, Event};
 use crate::state::odd::OddAnswer;
@@ -48,6 +50,8 @@ pub struct PipelineOptions {
     pub max_connections: usize,
     /// Requests in process beyond which a client with requests in process is not read.
     pub outstanding_limit: usize,
+    /// What a server with too much to do puts off or refuses.
+    pub throttles: ThrottleOptions,
     /// Whom to believe.
     pub auth: AuthOptions,
 }
@@ -71,6 +75,10 @@ pub struct Pipeline<C> {
     /// The audit log, if there is one.
     pub audit: Option<Audit>,
     pub(super) turn: Turn,
+    /// The throttle of connections.
+    pub bucket: Bucket,
+    pub(super) luck: u64,
+    pub(super) large_bytes: usize,
     events: Vec<Event>,
     throttled: Vec<ConnectionId>,
 }
@@ -79,6 +87,7 @@ impl<C: Commit> Pipeline<C> {
     /// A pipeline without clients.
     pub fn new(mut db: Database, commit: C, options: PipelineOptions, clock: Clock) -> Self {
         db.schemes = options.auth.schemes.clone();
+        let bucket = Bucket::new(options.throttles.connections, clock.mono_ms());
         Self {
             db,
             commit,
@@ -89,6 +98,9 @@ impl<C: Commit> Pipeline<C> {
             options,
             audit: None,
             turn: Turn::default(),
+            bucket,
+            luck: clock.wall_ms().unsigned_abs() | 1,
+            large_bytes: 0,
             events: Vec::new(),
             throttled: Vec::new(),
         }
@@ -131,6 +143,7 @@ impl<C: Commit> Pipeline<C> {
 
     /// A connection has ended: its watches go, its session stays.
     pub fn disconnected(&mut self, id: ConnectionId) {
+        self.release_all_bytes(id);
         let Some(client) = self.clients.remove(id) else {
             return;
         };
@@ -149,6 +162,7 @@ impl<C: Commit> Pipeline<C> {
     /// Handles one frame of a client. An error text is the reason to end the connection.
     pub fn frame(&mut self, id: ConnectionId, frame: Bytes) -> Result<(), String> {
         self.count_received(id, frame.len());
+        self.admit_bytes(id, frame.len())?;
         match self.clients.get(id).map(|client| client.phase) {
             Some(Phase::New) => self.connect(id, frame),
             Some(Phase::Open) => self.request(id, frame),
@@ -182,6 +196,9 @@ impl<C: Commit> Pipeline<C> {
             _ if !self.may_request(id, header.xid) => return Ok(()),
             _ => {}
         }
+        if self.refuses(id, header.xid, op, now)? {
+            return Ok(());
+        }
         // What comes after the end of a session is dropped without an answer.
         if !self.db.sessions.touch(session, timeout_ms, now) {
             return Ok(());
@@ -206,6 +223,9 @@ impl<C: Commit> Pipeline<C> {
             _ => self.odd(id, header, op, &mut reader, now),
         }
         self.throttle(id);
+        if self.large_bytes > 0 {
+            self.release_bytes(id);
+        }
         Ok(())
     }
 
@@ -379,7 +399,16 @@ impl<C: Commit> Pipeline<C> {
         let Some(client) = self.clients.get_mut(id) else {
             return;
         };
-        if !client.throttled && (busy && !client.queue.is_empty() || client.queue.len() > limit) {
+        if busy && !client.queue.is_empty() || client.queue.len() > limit {
+            self.wait_for_room(id);
+        }
+    }
+
+    /// Reads nothing more from a client until something is done.
+    pub(super) fn wait_for_room(&mut self, id: ConnectionId) {
+        if let Some(client) = self.clients.get_mut(id)
+            && !client.throttled
+        {
             client.throttled = true;
             self.throttled.push(id);
         }
@@ -473,6 +502,9 @@ impl<C: Commit> Pipeline<C> {
             {
                 self.answer(id, xid, &request, received_ms);
             }
+        }
+        if self.large_bytes > 0 {
+            self.release_bytes(id);
         }
     }
 
