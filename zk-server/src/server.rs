@@ -85,6 +85,7 @@ async fn start(config: ServerConfig, audit: Option<AuditLog>) -> Result<(), Serv
         pipeline: RefCell::new(pipeline),
         operator: facts(&config, &directories, &ports),
         max_frame_bytes: config.max_frame_bytes,
+        throttles: config.throttles.limit_requests(),
         sessionless_timeout: config.sessionless_timeout,
         tcp_keep_alive: config.tcp_keep_alive,
     });
@@ -186,6 +187,7 @@ fn open(
         max_client_connections: config.max_client_connections,
         max_connections: config.max_connections,
         outstanding_limit: config.outstanding_limit,
+        throttles: config.throttles,
         auth: config.auth.clone(),
     };
     let mut pipeline = Pipeline::new(database, Standalone::new(writer), options, clock);

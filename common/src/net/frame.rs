@@ -90,6 +90,16 @@ impl FrameReader {
         Ok(Some(self.buffer.split_to(length).freeze()))
     }
 
+    /// Whether [`FrameReader::take`] would not come back empty.
+    #[must_use]
+    pub fn has_frame(&self) -> bool {
+        match self.announced() {
+            Ok(Some(length)) => self.buffer.len() >= LENGTH_BYTES + length,
+            Ok(None) => false,
+            Err(_) => true,
+        }
+    }
+
     /// Reads once; 0 at the end of the stream.
     pub async fn fill<R: AsyncRead + Unpin>(
         &mut self,

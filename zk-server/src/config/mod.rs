@@ -9,5 +9,6 @@ pub mod report;
 pub mod server_config;
 pub mod standalone;
 pub mod tables;
+pub mod throttles;
 pub mod tls;
 pub mod values;

@@ -10,10 +10,12 @@ use crate::config::authentication;
 use crate::config::load::{self, CommandLine};
 use crate::config::operator::{self, OperatorOptions};
 use crate::config::standalone;
+use crate::config::throttles;
 use crate::config::tls;
 use crate::config::values::{Note, Values};
 use crate::net::ports::PortOptions;
 use crate::pipeline::snapshots::SnapshotOptions;
+use crate::pipeline::throttle::ThrottleOptions;
 use crate::state::database::DatabaseOptions;
 use crate::state::tree::TreeOptions;
 use crate::state::znode::ExtendedTypes;
@@ -63,6 +65,8 @@ pub struct ServerConfig {
     pub outstanding_limit: usize,
     /// How long a connection may be without a session.
     pub sessionless_timeout: Duration,
+    /// What a server with too much to do puts off or refuses.
+    pub throttles: ThrottleOptions,
     /// `clientTcpKeepAlive`.
     pub tcp_keep_alive: bool,
     /// Whom to believe.
@@ -181,6 +185,7 @@ impl ServerConfig {
             four_letter_words: values.items("4lw.commands.whitelist"),
             max_frame_bytes: values.required("jute.maxbuffer")?,
             outstanding_limit: at_least_0(values, "globalOutstandingLimit")?,
+            throttles: throttles::throttles(values)?,
             sessionless_timeout: Duration::from_millis(
                 values.required("nio.sessionlessCnxnTimeout")?,
             ),

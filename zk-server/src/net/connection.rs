@@ -30,6 +30,8 @@ pub struct Server<C> {
     pub operator: Facts,
     /// Largest frame in bytes.
     pub max_frame_bytes: usize,
+    /// Whether requests in process, or their bytes, are limited.
+    pub throttles: bool,
     /// How long a connection may be without a session.
     pub sessionless_timeout: Duration,
     /// Whether sockets get TCP keep-alives.
@@ -163,15 +165,19 @@ impl<C: Commit> Connection<'_, C> {
         }
     }
 
-    /// Bytes have come: what waited has been looked at, and the next frame's size is known.
+    /// Bytes have come: what waited has been looked at, and the next frame's size may be known.
     fn came(&self, frames: &FrameReader) -> Result<(), Ending> {
+        if !self.server.throttles {
+            return Ok(());
+        }
         let mut pipeline = self.server.pipeline.borrow_mut();
         if let Some(client) = pipeline.clients.get_mut(self.id) {
             client.stalled_ms = None;
         }
-        match frames.announced()? {
-            Some(length) => pipeline.may_announce(length).map_err(Ending::Error),
-            None => Ok(()),
+        match frames.announced() {
+            Ok(Some(length)) => pipeline.may_announce(length).map_err(Ending::Error),
+            // A four-letter word is no length.
+            _ => Ok(()),
         }
     }
 
@@ -214,6 +220,8 @@ impl<C: Commit> Connection<'_, C> {
         pipeline.send_dirty();
         match pipeline.clients.get(self.id) {
             Some(client) if !client.is_finished() => {
+                // It may have stopped for a client that did not read, and has read by now.
+                let more = more || client.wants_input() && frames.has_frame();
                 frames.shrink();
                 Ok(more)
             }

@@ -84,7 +84,10 @@ pub fn gauges<C: Commit>(pipeline: &Pipeline<C>) -> [(&'static str, Number); 24]
         ("packets_sent", stats.packets_sent.into()),
         ("packets_received", stats.packets_received.into()),
         ("max_client_response_size", Number::Whole(sizes.max)),
-        ("connection_drop_probability", Number::Double(0.0)),
+        (
+            "connection_drop_probability",
+            Number::Double(pipeline.bucket.drop_chance()),
+        ),
         ("watch_count", count(db.watches.len())),
         ("auth_failed_count", connections.auth_failures.into()),
         ("min_latency", latency.min().into()),

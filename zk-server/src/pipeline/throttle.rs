@@ -31,6 +31,13 @@ pub struct ThrottleOptions {
     pub large_total_bytes: usize,
 }
 
+impl ThrottleOptions {
+    /// Whether requests in process, or their bytes, are limited.
+    pub fn limit_requests(&self) -> bool {
+        self.max_requests > 0 || self.large_bytes.is_some()
+    }
+}
+
 impl Default for ThrottleOptions {
     fn default() -> Self {
         Self {
@@ -77,8 +84,14 @@ impl<C: Commit> Pipeline<C> {
             return Ok(false);
         };
         let (waited_ms, timeout_ms) = (now - stalled_ms, i64::from(client.timeout_ms));
-        self.stats.requests.throttle_queue_ms.observe_signed(waited_ms);
-        let may_wait = matches!(op, Some(OpCode::Ping | OpCode::CloseSession | OpCode::CreateSession));
+        self.stats
+            .requests
+            .throttle_queue_ms
+            .observe_signed(waited_ms);
+        let may_wait = matches!(
+            op,
+            Some(OpCode::Ping | OpCode::CloseSession | OpCode::CreateSession)
+        );
         let options = self.options.throttles;
         if waited_ms > timeout_ms && op != Some(OpCode::CloseSession) {
             self.stats.requests.stale += 1;
@@ -134,7 +147,11 @@ impl<C: Commit> Pipeline<C> {
 
     /// Gives back what a client's large requests took, once it has nothing in process.
     pub(super) fn release_bytes(&mut self, id: ConnectionId) {
-        if self.clients.get(id).is_some_and(|client| client.queue.is_empty()) {
+        if self
+            .clients
+            .get(id)
+            .is_some_and(|client| client.queue.is_empty())
+        {
             self.release_all_bytes(id);
         }
     }
@@ -157,7 +174,10 @@ impl<C: Commit> Pipeline<C> {
             self.stats.connections.rejected += 1;
             return Err("too many connections in a short while".to_owned());
         }
-        self.stats.connections.token_deficit.observe_signed(self.bucket.deficit());
+        self.stats
+            .connections
+            .token_deficit
+            .observe_signed(self.bucket.deficit());
         Ok(())
     }
 }

@@ -109,7 +109,10 @@ impl Bucket {
             let filled = since
                 .saturating_mul(self.options.fill_count)
                 .checked_div(self.options.fill_ms);
-            self.tokens = self.tokens.saturating_add(filled.unwrap_or(0)).min(self.most);
+            self.tokens = self
+                .tokens
+                .saturating_add(filled.unwrap_or(0))
+                .min(self.most);
             self.filled_ms = now_ms;
         }
         if self.options.freeze_ms != -1 && self.turns_away(now_ms, chance) {
@@ -179,7 +182,10 @@ mod tests {
         assert!(bucket.admit(false, 1, 0.9));
         assert!(!bucket.admit(false, 20, 0.9) && !bucket.admit(false, 40, 0.9));
         assert!((bucket.drop_chance() - 1.0).abs() < 1e-9);
-        assert!(!bucket.admit(false, 5000, 0.9), "there is a token again, but luck is bad");
+        assert!(
+            !bucket.admit(false, 5000, 0.9),
+            "there is a token again, but luck is bad"
+        );
     }
 
     #[test]

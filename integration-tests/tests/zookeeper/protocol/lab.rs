@@ -216,8 +216,13 @@ impl Lab {
 
 /// Runs a script on Apache's server and on ours and fails with the differences.
 pub fn same(settings: &str, script: impl Fn(&mut Lab) -> Result<()>) -> Result<()> {
+    same_settings(&format!("{SETTINGS}\n{settings}"), script)
+}
+
+/// The same with these settings alone.
+pub fn same_settings(settings: &str, script: impl Fn(&mut Lab) -> Result<()>) -> Result<()> {
     let run = |maker| -> Result<Transcript> {
-        let server = ZooKeeper::start_with(maker, &format!("{SETTINGS}\n{settings}"))?;
+        let server = ZooKeeper::start_with(maker, settings)?;
         let mut lab = Lab::new(server.address())?;
         let outcome = script(&mut lab);
         if let Ok(directory) = std::env::var("TANDEM_TRANSCRIPTS") {

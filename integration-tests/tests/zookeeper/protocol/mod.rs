@@ -3,6 +3,7 @@
 mod acls;
 mod handshake;
 mod lab;
+mod limits;
 mod multis;
 mod random;
 mod requests;
