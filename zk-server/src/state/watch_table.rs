@@ -16,7 +16,8 @@ use crate::state::watches::{ConnectionId, WatchMode};
 /// Number of a watched path.
 type PathId = u32;
 
-/// Who watches one path.
+/// Who watches one path. Boxed, as most have one watcher only.
+#[allow(clippy::box_collection)]
 #[derive(Debug, Default)]
 enum Watchers {
     #[default]
@@ -80,6 +81,7 @@ impl Watchers {
 }
 
 /// The paths of one connection.
+#[allow(clippy::box_collection)]
 #[derive(Debug)]
 enum Paths {
     One(PathId),

@@ -28,6 +28,8 @@ const RESTARTS: usize = 3;
 /// Sessions and requests of each on their way, while a snapshot is written.
 const SESSIONS: usize = 8;
 const DEPTH: u64 = 4;
+/// How often it is asked whether the snapshot is still being written.
+const SLICE: Duration = Duration::from_millis(20);
 /// Watches in the passes that look at their memory.
 const WATCHES: u64 = 100_000;
 
@@ -194,11 +196,11 @@ impl Watcher {
             let mut last = snapshots(&files).unwrap_or_default();
             let mut quiet = 100;
             while !flags.1.load(Ordering::Relaxed) {
-                thread::sleep(Duration::from_millis(5));
+                thread::sleep(Duration::from_millis(2));
                 let now = snapshots(&files).unwrap_or_default();
                 quiet = if now == last { quiet + 1 } else { 0 };
                 last = now;
-                flags.0.store(quiet < 10, Ordering::Relaxed);
+                flags.0.store(quiet < 15, Ordering::Relaxed);
             }
         });
         Self {
@@ -230,7 +232,7 @@ fn snapshot_under_load(
     create_all(&server, settings.nodes)?;
     wait_for_snapshot(&server.files())?;
     let mut load = Load::connect(server.address(), SESSIONS)?;
-    let quiet = mixed(&server, &mut load, settings, |_| true, settings.load)?;
+    let quiet = mixed(&server, &mut load, settings, || true, settings.load)?;
     // Sets alone bring the next snapshot near.
     let watcher = Watcher::start(server.files());
     server.forget_peak()?;
@@ -239,7 +241,7 @@ fn snapshot_under_load(
     let (mut number, mut path) = (0_u64, Vec::new());
     while !watcher.busy.load(Ordering::Relaxed) {
         ensure!(Instant::now() < deadline, "no snapshot came");
-        load.run(64, Limit::Operations(4096), &mut |xid, out| {
+        load.run(16, Limit::Operations(256), &mut |xid, out| {
             number = number
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1);
@@ -251,8 +253,8 @@ fn snapshot_under_load(
         &server,
         &mut load,
         settings,
-        |_| watcher.busy.load(Ordering::Relaxed),
-        settings.load * 4,
+        || watcher.busy.load(Ordering::Relaxed),
+        settings.load * 2,
     )?;
     let targets = Targets::default();
     report.add("big tree, mix, no snapshot", targets, maker, quiet);
@@ -274,29 +276,25 @@ fn mixed(
     server: &Server,
     load: &mut Load,
     settings: &Settings,
-    go_on: impl Fn(Duration) -> bool,
+    go_on: impl Fn() -> bool,
     most: Duration,
 ) -> Result<Sample> {
     let (mut number, mut path) = (1_u64, Vec::new());
     let begun = Instant::now();
     let before = server.cpu_seconds()?;
     let mut all: Option<Pass> = None;
-    while begun.elapsed() < most && go_on(begun.elapsed()) {
-        let pass = load.run(
-            DEPTH,
-            Limit::Time(Duration::from_millis(100)),
-            &mut |xid, out| {
-                number = number
-                    .wrapping_mul(6_364_136_223_846_793_005)
-                    .wrapping_add(1);
-                node((number >> 33) % settings.nodes, &mut path);
-                if (number >> 20) % 10 == 0 {
-                    wire::put_set(xid, &path, &[b'z'; BYTES], out);
-                } else {
-                    wire::put_get(xid, &path, false, out);
-                }
-            },
-        )?;
+    while begun.elapsed() < most && go_on() {
+        let pass = load.run(DEPTH, Limit::Time(SLICE), &mut |xid, out| {
+            number = number
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            node((number >> 33) % settings.nodes, &mut path);
+            if (number >> 20) % 10 == 0 {
+                wire::put_set(xid, &path, &[b'z'; BYTES], out);
+            } else {
+                wire::put_get(xid, &path, false, out);
+            }
+        })?;
         all = Some(match all {
             None => pass,
             Some(all) => all.and(pass),
