@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use zk_server::offline::{dump_log, dump_snapshot, verify};
+use zk_server::storage::compression::{Compression, Encoder};
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -123,4 +124,65 @@ fn dumps_show_everything() {
     let json: serde_json::Value = serde_json::from_slice(&out).unwrap();
     assert_eq!(json["znodes"].as_array().unwrap().len(), 7);
     assert_eq!(json["znodes"][0]["path"], "/");
+}
+
+/// Changes a few bytes somewhere, or cuts the file, by a seed.
+fn mutated(original: &[u8], seed: u64) -> Vec<u8> {
+    let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut draw = |below: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random % below as u64) as usize
+    };
+    let mut bytes = original.to_vec();
+    for _ in 0..=draw(3) {
+        let at = draw(bytes.len());
+        match draw(4) {
+            0 => bytes[at] ^= 1 << draw(8),
+            // Lengths are what readers trust most.
+            1 => {
+                let ends = (at + 4).min(bytes.len());
+                bytes[at..ends].fill([0xff, 0x7f, 0][draw(3)]);
+            }
+            2 => bytes.truncate(at.max(1)),
+            _ => bytes[at] = draw(256) as u8,
+        }
+    }
+    bytes
+}
+
+/// Whatever is in a file, its reader ends, with a value or with an error; no znode of a snapshot
+/// with a wrong byte is believed.
+#[test]
+fn damaged_files_never_hurt_the_readers() {
+    let rounds = std::env::var("TANDEM_FUZZ_ROUNDS").ok();
+    let rounds: u64 = rounds.and_then(|text| text.parse().ok()).unwrap_or(400);
+    let home = tempfile::tempdir().unwrap();
+    let forms = [Compression::Plain, Compression::Gzip, Compression::Snappy];
+    for form in forms {
+        let source = golden("snapshot.56");
+        let path = home.path().join(format!("snapshot.56{}", form.extension()));
+        let mut encoder = Encoder::new(fs::File::create(&path).unwrap(), form).unwrap();
+        encoder.write_all(&fs::read(source).unwrap()).unwrap();
+        encoder.finish().unwrap();
+        let original = fs::read(&path).unwrap();
+        for seed in 0..rounds {
+            let bytes = mutated(&original, seed);
+            fs::write(&path, &bytes).unwrap();
+            let mut out = Vec::new();
+            let read = dump_snapshot::dump(&path, &mut out);
+            // Only what gzip itself does not look at may change in silence.
+            let harmless = bytes == original || form == Compression::Gzip;
+            assert!(read.is_err() || harmless, "{form:?} {seed}");
+        }
+    }
+    let path = home.path().join("log.1");
+    let original = fs::read(golden("log.1")).unwrap();
+    let used = original.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    let original = &original[..used];
+    for seed in 0..rounds {
+        fs::write(&path, mutated(original, seed)).unwrap();
+        let _ = dump_log::dump(&path, &mut Vec::new());
+    }
 }
