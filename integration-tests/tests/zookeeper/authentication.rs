@@ -33,17 +33,23 @@ fn same_for_users(settings: &str, script: impl Fn(&str) -> Result<Finished>) -> 
     let users = scratch.path().join("jaas.conf");
     fs::write(&users, USERS)?;
     let users = format!("-Djava.security.auth.login.config={}", users.display());
+    // Java takes the characters of its output from the locale.
+    same_with(settings, &[&users, "-Dfile.encoding=UTF-8"], script)
+}
+
+/// The same for servers with any settings.
+pub fn same_with(
+    settings: &str,
+    properties: &[&str],
+    script: impl Fn(&str) -> Result<Finished>,
+) -> Result<()> {
     let play = |maker| -> Result<Transcript> {
-        // Java reads the names in the file, and the configuration, in the character set of the locale.
-        let properties = [users.as_str(), "-Dfile.encoding=UTF-8"];
-        let server = ZooKeeper::start_with_properties(maker, settings, &properties)?;
-        let finished = script(&server.connect())?;
+        let server = ZooKeeper::start_with_properties(maker, settings, properties)?;
+        let mut finished = script(&server.connect())?;
         ensure!(finished.code == 0, "on {maker:?}: {}", finished.stderr);
+        // Clients log there what they like.
+        finished.stderr.clear();
         let mut transcript = Transcript::default();
-        let finished = Finished {
-            stderr: String::new(),
-            ..finished
-        };
         transcript.command(settings, &finished, &Normaliser::new());
         Ok(transcript)
     };

@@ -7,6 +7,7 @@ mod four_letter_words;
 mod interchange;
 mod options;
 mod protocol;
+mod recipes;
 mod shell;
 mod start_and_stop;
 mod upkeep;

@@ -1,0 +1,27 @@
+//! Shell: the recipes of Curator and of kazoo: locks, leaders, barriers, caches, queues, and sessions that end meanwhile.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use integration_tests::process::run_command;
+use integration_tests::{apache, python, workspace};
+
+use crate::authentication::same_with;
+
+#[test]
+fn curators_recipes_work_alike() -> Result<()> {
+    same_with("extendedTypesEnabled=true", &[], |address| {
+        let mut command = apache::java()?;
+        command
+            .arg(workspace::own_file("peers/java/CuratorScript.java"))
+            .arg(address);
+        run_command(&mut command, "", Duration::from_secs(180))
+    })
+}
+
+#[test]
+fn kazoos_recipes_work_alike() -> Result<()> {
+    same_with("", &[], |address| {
+        python::run("kazoo_recipes.py", &[address])
+    })
+}
