@@ -190,22 +190,73 @@ fn a_disk_that_fills_up_loses_no_acknowledged_message() -> Result<()> {
     Ok(())
 }
 
-/// The broker (whoever made it) goes on when the ZooKeeper under it is killed and comes back.
+/// A topic with settings that tell it from others.
+fn create_marked(broker: &Broker, topic: &str, round: u32) -> Result<()> {
+    let partitions = (round + 1).to_string();
+    let retention = format!("retention.ms={}", 1_000_000 + round);
+    create_topic_with(
+        broker,
+        topic,
+        &["--partitions", &partitions, "--config", &retention],
+    )
+}
+
+/// Topics that were acknowledged are there with their partitions, leaders and settings.
+fn topics_are_there(broker: &Broker, topics: &[(String, u32)]) -> Result<()> {
+    let finished = stock_tools::run(
+        class::TOPICS,
+        &["--describe", "--bootstrap-server", &broker.bootstrap()],
+    )?;
+    ensure!(finished.code == 0, "{}{}", finished.stdout, finished.stderr);
+    for (topic, round) in topics {
+        let about = |line: &&str| line.split_whitespace().nth(1) == Some(topic);
+        let lines: Vec<&str> = finished.stdout.lines().filter(about).collect();
+        let head = lines.first().with_context(|| format!("{topic} is lost"))?;
+        let settings = format!("retention.ms={}", 1_000_000 + round);
+        ensure!(
+            head.contains(&settings),
+            "{topic} has lost its settings: {head}"
+        );
+        let led = lines.iter().filter(|line| line.contains("Leader: 0"));
+        ensure!(led.count() == *round as usize + 1, "{topic}: {lines:?}");
+    }
+    Ok(())
+}
+
+/// The broker (whoever made it) goes on when the ZooKeeper under it is killed and comes back: no message, no topic
+/// and no setting is lost.
 fn zookeeper_may_die(broker: Maker) -> Result<()> {
-    let mut zookeeper = ZooKeeper::start(Maker::Ours)?;
+    let mut zookeeper = ZooKeeper::start_with(Maker::Ours, "snapCount=50")?;
     let broker = Broker::start(broker, &zookeeper.connect())?;
     create_topic(&broker, "kept")?;
+    let mut topics = Vec::new();
     let mut writer = Writer::start(&broker, "kept", "all", "idempotent")?;
     for round in 1..=crate::rounds().min(3) {
-        thread::sleep(Duration::from_millis(crate::random_delay_ms(round, 1000)));
-        zookeeper.kill()?;
-        writer
-            .wait_for_more()
-            .context("a broker writes on without ZooKeeper")?;
-        zookeeper.start_again()?;
+        let before = format!("before-{round}");
+        create_marked(&broker, &before, round)?;
+        topics.push((before, round));
+        let during = format!("during-{round}");
+        // The kill may meet the creation of a topic at any point; the broker goes on with it.
+        let created = thread::scope(|scope| {
+            let creating = scope.spawn(|| create_marked(&broker, &during, round));
+            thread::sleep(Duration::from_millis(crate::random_delay_ms(round, 2500)));
+            zookeeper.kill()?;
+            writer
+                .wait_for_more()
+                .context("a broker writes on without ZooKeeper")?;
+            zookeeper.start_again()?;
+            let created = creating.join();
+            anyhow::Ok(matches!(created, Ok(Ok(()))))
+        })?;
+        if created {
+            topics.push((during, round));
+        }
         // Only a broker with a live session can do this.
-        create_topic(&broker, &format!("after-{round}"))?;
+        let after = format!("after-{round}");
+        create_marked(&broker, &after, round)?;
+        topics.push((after, round));
     }
+    topics_are_there(&broker, &topics)?;
     let acknowledged = writer.finish()?;
     ensure!(
         stored(&broker, "kept")? == acknowledged,
