@@ -1,3 +1,4 @@
+import java.io.File;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -20,21 +21,32 @@ import org.apache.zookeeper.ZooKeeper;
 import org.apache.zookeeper.cli.DelQuotaCommand;
 import org.apache.zookeeper.cli.SetQuotaCommand;
 import org.apache.zookeeper.data.Stat;
+import org.apache.zookeeper.ZooDefs.OpCode;
+import org.apache.zookeeper.server.persistence.FileTxnLog;
+import org.apache.zookeeper.txn.CreateTxn;
+import org.apache.zookeeper.txn.TxnHeader;
 
 /**
  * Works on what a server keeps in order by itself, containers, TTL znodes and quotas, and says what it saw.
  *
- * Usage: UpkeepScript HOST:PORT expiry|quota|random-quota [SEED]
+ * Usage: UpkeepScript HOST:PORT expiry|quota|random-quota|old-ttl [SEED]
+ *        UpkeepScript DIRECTORY write-old-ttl
  */
 public class UpkeepScript {
     static ZooKeeper zk;
     static LinkedBlockingQueue<String> events = new LinkedBlockingQueue<>();
 
     public static void main(String[] arguments) throws Exception {
+        if (arguments[1].equals("write-old-ttl")) {
+            writeOldTtl(new File(arguments[0]));
+            System.out.println("end of the script");
+            return;
+        }
         zk = connect(arguments[0]);
         switch (arguments[1]) {
             case "expiry": expiry(arguments[0]); break;
             case "quota": quota(); break;
+            case "old-ttl": oldTtl(); break;
             default: randomQuota(Long.parseLong(arguments[2]));
         }
         zk.close();
@@ -174,6 +186,26 @@ public class UpkeepScript {
         List<String> left = zk.getChildren("/", false);
         Collections.sort(left);
         System.out.println("left: " + left);
+    }
+
+    /** A log with znodes whose owners are TTLs of 3.5.3, of now, and sessions that have ended. */
+    static void writeOldTtl(File directory) throws Exception {
+        FileTxnLog log = new FileTxnLog(directory);
+        long[] owners = {0x80000000000003e8L, 0x800000ffffffffffL, 0xff000000000003e8L, 0xfe00000000000001L, 0x100000000000001L};
+        for (int i = 0; i < owners.length; i++) {
+            TxnHeader header = new TxnHeader(owners[i], 1, i + 1, System.currentTimeMillis(), OpCode.create);
+            log.append(header, new CreateTxn("/o" + i, bytes(2), Ids.OPEN_ACL_UNSAFE, true, i + 1));
+        }
+        log.commit();
+        log.close();
+    }
+
+    static void oldTtl() throws Exception {
+        Thread.sleep(3000);
+        for (int i = 0; i < 5; i++) {
+            String path = "/o" + i;
+            say(path, () -> stat(zk.exists(path, false)));
+        }
     }
 
     static final String QUOTA = "/zookeeper/quota";

@@ -1,9 +1,11 @@
 //! Shell: containers, TTL znodes and quotas: what a Java client sees of them on both servers.
 
+use std::fs;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use integration_tests::normalise::Normaliser;
+use integration_tests::process::Finished;
 use integration_tests::stack::{Maker, ZooKeeper};
 use integration_tests::transcript::Transcript;
 use integration_tests::{apache, compare, process, workspace};
@@ -16,10 +18,21 @@ const CHECKS: &[&str] = &[
 
 fn play(maker: Maker, settings: &str, script: &[&str]) -> Result<Transcript> {
     let server = ZooKeeper::start_with_properties(maker, settings, CHECKS)?;
+    play_on(&server, settings, script)
+}
+
+fn play_on(server: &ZooKeeper, settings: &str, script: &[&str]) -> Result<Transcript> {
+    let played = run(&server.connect(), script)?;
+    let mut transcript = Transcript::default();
+    transcript.lines(settings, &played.stdout, &Normaliser::new());
+    Ok(transcript)
+}
+
+fn run(place: &str, script: &[&str]) -> Result<Finished> {
     let mut command = apache::java()?;
     command
         .arg(workspace::own_file("peers/java/UpkeepScript.java"))
-        .arg(server.connect())
+        .arg(place)
         .args(script);
     let played = process::run_command(&mut command, "", Duration::from_secs(120))?;
     ensure!(
@@ -28,9 +41,23 @@ fn play(maker: Maker, settings: &str, script: &[&str]) -> Result<Transcript> {
         played.stdout,
         played.stderr,
     );
-    let mut transcript = Transcript::default();
-    transcript.lines(settings, &played.stdout, &Normaliser::new());
-    Ok(transcript)
+    Ok(played)
+}
+
+/// Starts a server on data whose znodes have owners of several kinds, and looks which are left.
+fn after_old_ttls(maker: Maker, settings: &str) -> Result<Transcript> {
+    let mut server = ZooKeeper::start_with_properties(maker, settings, CHECKS)?;
+    server.stop()?;
+    let data = server.data_directory().join("version-2");
+    for file in fs::read_dir(&data)? {
+        let file = file?;
+        if file.file_name().to_string_lossy().starts_with("log.") {
+            fs::remove_file(file.path())?;
+        }
+    }
+    run(&data.display().to_string(), &["write-old-ttl"])?;
+    server.start_again()?;
+    play_on(&server, settings, &["old-ttl"])
 }
 
 fn same_on_both(settings: &str, script: &[&str]) -> Result<()> {
@@ -47,6 +74,19 @@ fn same_on_both(settings: &str, script: &[&str]) -> Result<()> {
 #[test]
 fn containers_and_ttl_znodes_go_when_apaches_do() -> Result<()> {
     same_on_both("extendedTypesEnabled=true", &["expiry"])
+}
+
+#[test]
+fn ttl_znodes_of_3_5_3_are_emulated_as_apaches_server_does() -> Result<()> {
+    let settings = "extendedTypesEnabled=true\nemulate353TTLNodes=true";
+    let reference = after_old_ttls(Maker::Apache, settings)?;
+    let ours = after_old_ttls(Maker::Ours, settings)?;
+    let differences = compare::differences(&reference, &ours);
+    ensure!(
+        differences.is_empty(),
+        "not as Apache's server:\n{differences}"
+    );
+    Ok(())
 }
 
 #[test]

@@ -207,6 +207,23 @@ mod tests {
         }
     }
 
+    /// The file lists what the sources and the guides of 3.8.4 name: keys of the file, and system
+    /// properties behind `-D`.
+    #[test]
+    fn every_key_of_zookeeper_has_a_row() {
+        let names = include_str!("../../tests/golden/keys-3.8.4.txt");
+        for name in names.lines() {
+            let known = match name.strip_prefix("-D") {
+                None => find(name, &[Place::File]),
+                Some(name) => name
+                    .strip_prefix("zookeeper.")
+                    .and_then(|bare| find(bare, &[Place::Both]))
+                    .or_else(|| find(name, &[Place::Property])),
+            };
+            assert!(known.is_some(), "{name}");
+        }
+    }
+
     #[test]
     fn numbers_are_decoded_as_java_decodes_them() {
         for (text, value) in [

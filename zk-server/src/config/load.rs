@@ -72,9 +72,17 @@ pub fn load(command_line: &CommandLine) -> Result<Values, ConfigError> {
         [file] => Settings::load(Path::new(file))?,
         arguments => positional(arguments),
     };
+    put_together(&read, command_line)
+}
+
+/// Puts what was read and what the command line says together.
+///
+/// # Errors
+/// The first value that its key does not take.
+pub fn put_together(read: &Settings, command_line: &CommandLine) -> Result<Values, ConfigError> {
     let mut notes = Vec::new();
     let mut settings = Settings::new(read.path());
-    from_file(&read, &mut settings, &mut notes);
+    from_file(read, &mut settings, &mut notes);
     from_properties(&command_line.properties, &mut settings, &mut notes);
     for (option, origin) in &command_line.java_options {
         notes.push(Note {

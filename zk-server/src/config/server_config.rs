@@ -182,7 +182,7 @@ impl ServerConfig {
                 close_session_txn: values.flag("closeSessionTxn.enabled"),
             },
             trust_empty: values.flag("snapshot.trust.empty"),
-            four_letter_words: values.items("4lw.commands.whitelist"),
+            four_letter_words: four_letter_words(values),
             max_frame_bytes: values.required("jute.maxbuffer")?,
             outstanding_limit: at_least_0(values, "globalOutstandingLimit")?,
             throttles: throttles::throttles(values)?,
@@ -208,6 +208,15 @@ impl ServerConfig {
             operator: operator::options(values)?,
         })
     }
+}
+
+/// The words that are answered; `FourLetterCommands` adds `isro` where a server may be read-only.
+fn four_letter_words(values: &Values) -> Vec<String> {
+    let mut words = values.items("4lw.commands.whitelist");
+    if values.text("readonlymode.enabled") == Some("true") {
+        words.push("isro".to_owned());
+    }
+    words
 }
 
 /// A limit where everything below 1 is none.

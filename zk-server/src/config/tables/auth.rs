@@ -33,6 +33,7 @@ pub const KEYS: &[Key] = &[
     Key::both("kerberos.removeRealmFromPrincipal", Flag).none(KERBEROS),
     Key::both("kerberos.canonicalizeHostNames", Flag).none(KERBEROS),
     Key::both("security.auth_to_local", Text).none(KERBEROS),
+    Key::both("kerberos.minReLoginTimeMs", Text).none(KERBEROS),
     Key::both("requireKerberosConfig", Flag).none(KERBEROS),
     Key::property("java.security.krb5.conf", Text).none(KERBEROS),
     Key::property("java.security.krb5.realm", Text).none(KERBEROS),

@@ -46,6 +46,11 @@ pub const KEYS: &[Key] = &[
     Key::property("zookeeper.multiAddress.enabled", Flag).default("false"),
     Key::property("zookeeper.multiAddress.*", Text).idle(ENSEMBLE),
     Key::file("oraclePath", Text).idle(ENSEMBLE),
+    // A single server of ZooKeeper has no local sessions either.
+    Key::file("localSessionsEnabled", Boolean).idle(ENSEMBLE),
+    Key::file("localSessionsUpgradingEnabled", Boolean).idle(ENSEMBLE),
+    idle("db.autocreate"),
+    idle("ssl.quorum.*"),
     idle("tcpKeepAlive"),
     idle("cnxTimeout"),
     idle("quorumCnxnTimeoutMs"),

@@ -33,7 +33,7 @@ pub const KEYS: &[Key] = &[
     Key::file("group*", Text),
     Key::file("weight*", Text),
     // Written into old dynamic files; a static one may still have it.
-    Key::both("version", Text),
+    Key::file("version", Text),
     Key::file("jvm.pause.monitor", Boolean).idle(NO_PAUSES),
     Key::file("jvm.pause.info-threshold.ms", Long).idle(NO_PAUSES),
     Key::file("jvm.pause.warn-threshold.ms", Long).idle(NO_PAUSES),

@@ -42,6 +42,7 @@ pub const KEYS: &[Key] = &[
     logging("org.slf4j.*"),
     logging("slf4j.*"),
     logging("kafka.logs.dir"),
+    logging("zookeeper.auditlog.*"),
     logging("zookeeper.log.*"),
     logging("zookeeper.log4j.*"),
     logging("zookeeper.root.logger"),
@@ -51,6 +52,8 @@ pub const KEYS: &[Key] = &[
     client("clientCnxnSocket"),
     client("disableAutoWatchReset"),
     client("request.timeout"),
-    client("server.principal"),
-    client("server.realm"),
+    client("kinit"),
+    // In the file these would be lines of servers.
+    Key::property("zookeeper.server.principal", Text).idle(CLIENTS),
+    Key::property("zookeeper.server.realm", Text).idle(CLIENTS),
 ];

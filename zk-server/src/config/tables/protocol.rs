@@ -30,6 +30,8 @@ pub const KEYS: &[Key] = &[
     Key::both("nio.directBufferBytes", Text).idle(ONE_THREAD),
     Key::both("nio.shutdownTimeout", Text).idle(ONE_THREAD),
     Key::both("intBufferStartingSizeBytes", Text).idle(ONE_THREAD),
+    Key::both("netty.advancedFlowControl.enabled", Text)
+        .idle("connections are always read only as fast as their requests are answered"),
     Key::both("globalOutstandingLimit", IntOrDefault).default("1000"),
     Key::both("connection_throttle_tokens", IntOrDefault).default("0"),
     Key::both("connection_throttle_fill_time", IntOrDefault).default("1"),
@@ -70,6 +72,8 @@ pub const KEYS: &[Key] = &[
     Key::both("flushDelay", Text).idle(GROUPS),
     Key::both("maxWriteQueuePollTime", Text).idle(GROUPS),
     Key::both("pathStats.*", Text).none(TOP_PATHS),
+    // A single server is never read-only; the word `isro` is allowed then.
+    Key::property("readonlymode.enabled", Text),
     Key::property("jute.maxbuffer", IntOrDefault).default("1048575"),
     Key::both("jute.maxbuffer.extrasize", Text)
         .idle("what the server itself has written is read whatever its size"),
