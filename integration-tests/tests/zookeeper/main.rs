@@ -5,6 +5,7 @@ mod configuration;
 mod files;
 mod four_letter_words;
 mod interchange;
+mod operator;
 mod options;
 mod protocol;
 mod recipes;

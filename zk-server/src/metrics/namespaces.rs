@@ -27,14 +27,16 @@ pub fn namespace(path: &str) -> Option<&str> {
 impl Namespaces {
     /// Adds one value for the namespace of a path.
     pub fn observe(&mut self, path: &str, value: u64) {
-        let Some(name) = namespace(path) else { return };
-        if let Some((last, summary)) = self.entries.get_mut(self.last)
-            && **last == *name
+        // Most often it is the one of the path before.
+        if let Some((last, all)) = self.entries.get_mut(self.last)
+            && let Some(below) = path.as_bytes().get(1..)
+            && let Some(rest) = below.strip_prefix(last.as_bytes())
+            && matches!(rest.first(), None | Some(b'/'))
         {
-            summary.observe(value);
-            return;
+            all.observe(value);
+        } else if let Some(name) = namespace(path) {
+            self.observe_other(name, value);
         }
-        self.observe_other(name, value);
     }
 
     fn observe_other(&mut self, name: &str, value: u64) {

@@ -2,7 +2,8 @@
 //!
 //! ZooKeeper draws a sample of 4096 values at random (AvgMinMaxPercentileCounter.java); here
 //! every value counts. Values below 64 have a step each, larger ones 32 steps between powers of
-//! two, so a percentile is off by 3 % at most. Most latencies are 0 ms: those cost one addition.
+//! two, so a percentile is off by 3 % at most. Most latencies are 0 ms, and the same size often
+//! comes again and again: those cost one addition.
 
 use crate::metrics::summary::Summary;
 
@@ -19,6 +20,8 @@ const STEP_BITS: u32 = 5;
 #[derive(Clone, Debug, Default)]
 pub struct Percentiles {
     zeros: u64,
+    /// A value that came so many times in a row, not counted below yet.
+    again: (u64, u64),
     others: Summary,
     steps: Vec<u64>,
 }
@@ -28,6 +31,7 @@ impl Percentiles {
     pub const fn none() -> Self {
         Self {
             zeros: 0,
+            again: (0, 0),
             others: Summary::none(),
             steps: Vec::new(),
         }
@@ -35,6 +39,8 @@ impl Percentiles {
 
     /// Adds all values of another.
     pub fn merge(&mut self, other: &Self) {
+        let other = &other.settled();
+        self.settle();
         self.zeros += other.zeros;
         self.others = self.others.merged(other.others);
         if self.steps.len() < other.steps.len() {
@@ -49,8 +55,11 @@ impl Percentiles {
     pub fn observe(&mut self, value: u64) {
         if value == 0 {
             self.zeros += 1;
+        } else if value == self.again.0 {
+            self.again.1 += 1;
         } else {
-            self.observe_other(value);
+            self.settle();
+            self.again = (value, 1);
         }
     }
 
@@ -61,13 +70,26 @@ impl Percentiles {
         }
     }
 
-    fn observe_other(&mut self, value: u64) {
-        self.others.observe(value);
+    /// Counts what came again and again.
+    #[cold]
+    fn settle(&mut self) {
+        let (value, times) = std::mem::take(&mut self.again);
+        if times == 0 {
+            return;
+        }
+        self.others = self.others.merged(Summary::repeated(value, times));
         let step = step_of(value);
         if step >= self.steps.len() {
             self.steps.resize(step + 1, 0);
         }
-        self.steps[step] += 1;
+        self.steps[step] += times;
+    }
+
+    /// As it is once everything is counted.
+    fn settled(&self) -> Self {
+        let mut all = self.clone();
+        all.settle();
+        all
     }
 
     /// What observing 0 so many times comes to.
@@ -80,26 +102,30 @@ impl Percentiles {
 
     /// As many values as `count` at least: those that are missing were 0.
     pub fn filled(mut self, count: u64) -> Self {
-        self.zeros += count.saturating_sub(self.zeros + self.others.count());
+        self.zeros += count.saturating_sub(self.summary().count());
         self
     }
 
     /// Count, sum, smallest, largest.
     pub fn summary(&self) -> Summary {
-        Summary::zeros(self.zeros).merged(self.others)
+        let (value, times) = self.again;
+        Summary::zeros(self.zeros)
+            .merged(self.others)
+            .merged(Summary::repeated(value, times))
     }
 
     /// The value below which this part of all values are, 0 before the first; between two values
     /// it is interpolated as UniformSnapshot of Dropwizard's metrics does, then rounded.
     pub fn percentile(&self, part: f64) -> u64 {
-        let count = self.zeros + self.others.count();
+        let all = self.settled();
+        let count = all.zeros + all.others.count();
         if count == 0 {
             return 0;
         }
         let position = part * (count + 1) as f64;
         let below = position.floor();
-        let lower = self.nth((below as u64).clamp(1, count)) as f64;
-        let upper = self.nth((below as u64 + 1).clamp(1, count)) as f64;
+        let lower = all.nth((below as u64).clamp(1, count)) as f64;
+        let upper = all.nth((below as u64 + 1).clamp(1, count)) as f64;
         if below < 1.0 || below >= count as f64 {
             return lower as u64;
         }

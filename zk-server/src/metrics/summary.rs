@@ -32,12 +32,19 @@ impl Summary {
         self.sum = self.sum.wrapping_add(value);
     }
 
-    /// What observing 0 so many times comes to.
-    pub fn zeros(count: u64) -> Self {
+    /// What observing a value so many times comes to.
+    pub fn repeated(value: u64, count: u64) -> Self {
         Self {
             count,
-            ..Self::default()
+            sum: value.wrapping_mul(count),
+            min: value,
+            max: value,
         }
+    }
+
+    /// What observing 0 so many times comes to.
+    pub fn zeros(count: u64) -> Self {
+        Self::repeated(0, count)
     }
 
     /// Both series in one.
