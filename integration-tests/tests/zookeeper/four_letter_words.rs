@@ -1,7 +1,5 @@
 //! Shell: the four-letter words, answered as Apache's server answers them.
 
-use std::collections::BTreeSet;
-
 use anyhow::{Result, ensure};
 use integration_tests::normalise::Normaliser;
 use integration_tests::scripts::session::{Session, Tools};
@@ -54,71 +52,6 @@ fn words_are_answered_the_same() -> Result<()> {
         }
         Ok(transcript)
     })
-}
-
-/// The first words of lines: the names without the values.
-fn names(answer: &str) -> BTreeSet<String> {
-    let separators = ['\t', '=', ' '];
-    answer
-        .lines()
-        .filter_map(|line| line.split(separators).next())
-        .map(str::to_owned)
-        .collect()
-}
-
-/// Figures that come from parts that a native standalone server does not have.
-const JVM_ONLY: [&str; 3] = ["jvm_", "process_", "zk_jvm"];
-
-#[test]
-fn mntr_tells_what_monitoring_reads() -> Result<()> {
-    let apache = ZooKeeper::start(Maker::Apache)?;
-    let ours = ZooKeeper::start(Maker::Ours)?;
-    let theirs = names(&ask(apache.address(), "mntr")?);
-    let mine = names(&ask(ours.address(), "mntr")?);
-    let unknown: Vec<&String> = mine
-        .difference(&theirs)
-        // Apache's server tells this one over JMX only.
-        .filter(|name| *name != "zk_fsync_threshold_exceed_count")
-        .collect();
-    ensure!(
-        unknown.is_empty(),
-        "names that Apache's server does not have: {unknown:?}"
-    );
-    for name in [
-        "zk_version",
-        "zk_server_state",
-        "zk_ephemerals_count",
-        "zk_num_alive_connections",
-        "zk_avg_latency",
-        "zk_min_latency",
-        "zk_max_latency",
-        "zk_outstanding_requests",
-        "zk_znode_count",
-        "zk_watch_count",
-        "zk_approximate_data_size",
-        "zk_open_file_descriptor_count",
-        "zk_max_file_descriptor_count",
-        "zk_packets_received",
-        "zk_packets_sent",
-        "zk_global_sessions",
-        "zk_uptime",
-    ] {
-        ensure!(mine.contains(name), "mntr has no {name}; it has {mine:?}");
-    }
-    let missing: Vec<&String> = theirs
-        .difference(&mine)
-        .filter(|name| !JVM_ONLY.iter().any(|prefix| name.starts_with(prefix)))
-        .collect();
-    println!(
-        "{} figures of Apache's mntr are not there: {missing:?}",
-        missing.len()
-    );
-    let environment = names(&ask(ours.address(), "envi")?);
-    ensure!(
-        environment.contains("zookeeper.version"),
-        "envi says {environment:?}"
-    );
-    Ok(())
 }
 
 #[test]
