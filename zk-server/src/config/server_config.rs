@@ -96,6 +96,7 @@ impl ServerConfig {
     pub fn load(command_line: &CommandLine) -> Result<(Self, Vec<Note>), ConfigError> {
         let mut values = load::load(command_line)?;
         check_quorum_auth(&values)?;
+        note_relative_paths(&mut values);
         let plain = standalone::plain_address(&mut values)?;
         let secure = standalone::secure_address(&mut values)?;
         let auth = authentication::options(&values, &command_line.properties)?;
@@ -207,6 +208,17 @@ impl ServerConfig {
             },
             operator: operator::options(values)?,
         })
+    }
+}
+
+/// A path below the current directory is often a slip, unless it begins with a dot.
+fn note_relative_paths(values: &mut Values) {
+    for key in ["dataDir", "dataLogDir"] {
+        let relative = |path: &&str| !path.starts_with(['/', '.']);
+        if let Some(path) = values.text(key).filter(relative).map(str::to_owned) {
+            let text = format!("{key}={path} is relative; write ./{path} if that is meant");
+            values.note(true, text);
+        }
     }
 }
 
