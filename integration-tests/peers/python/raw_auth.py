@@ -212,6 +212,18 @@ def packets():
     for op, body in [(SASL, buffer(b"")), (SASL, buffer(b"bad")), (PING, b""), (WHO_AM_I, b"")]:
         connection.send(op, body)
     print("at once", [shown(connection.answer()) for _ in range(3)])
+    connection = Connection()
+    connection.authenticate("digest", b"w:p")
+    connection.create("/late", (31, "auth", ""))
+    connection = Connection()
+    read = (GET_DATA, text("/late") + b"\0")
+    proof = (AUTH, struct.pack(">i", 0) + text("digest") + buffer(b"w:p"))
+    write = (CREATE, text("/late") + buffer(b"") + acls((31, "world", "anyone")) + struct.pack(">i", 0))
+    for op, body in [write, read, proof, write, read, read]:
+        connection.send(op, body)
+    answers = [connection.receive() for _ in range(6)]
+    heads = [answer and struct.unpack(">iqi", answer[:16]) for answer in answers]
+    print("proved meanwhile", sorted((xid, error) for xid, _, error in heads if xid) if all(heads) else heads)
 
 
 def logged_in(*proofs):

@@ -49,6 +49,8 @@ pub enum Queued {
         xid: i32,
         /// What it asks for, or what an odd request is answered.
         request: Result<Request, Box<OddAnswer>>,
+        /// Who the client was when it asked.
+        ids: Rc<[Id]>,
         /// Monotonic time when it came, in milliseconds.
         received_ms: i64,
     },

@@ -312,6 +312,7 @@ impl<C: Commit> Pipeline<C> {
             client.queue.push_back(Queued::Read {
                 xid,
                 request,
+                ids: client.ids.clone(),
                 received_ms: now,
             });
         }
@@ -497,10 +498,16 @@ impl<C: Commit> Pipeline<C> {
             if let Some(Queued::Read {
                 xid,
                 request,
+                ids,
                 received_ms,
             }) = client.queue.pop_front()
             {
+                // What it has proved since does not count.
+                let proved = std::mem::replace(&mut client.ids, ids);
                 self.answer(id, xid, &request, received_ms);
+                if let Some(client) = self.clients.get_mut(id) {
+                    client.ids = proved;
+                }
             }
         }
         if self.large_bytes > 0 {
