@@ -27,30 +27,32 @@ Client {
 
 const PROVIDER: &str = "org.apache.zookeeper.server.auth";
 
-/// Fails with the differences between what a script prints on Apache's server and on ours.
-fn same_for_users(settings: &str, script: impl Fn(&str) -> Result<Finished>) -> Result<()> {
+/// A client that prints what it sees of a server.
+type Script = fn(&str) -> Result<Finished>;
+
+/// Fails with the differences between what scripts print on Apache's server and on ours.
+fn same_for_users(settings: &str, scripts: &[Script]) -> Result<()> {
     let scratch = workspace::Scratch::new("users")?;
     let users = scratch.path().join("jaas.conf");
     fs::write(&users, USERS)?;
     let users = format!("-Djava.security.auth.login.config={}", users.display());
     // Java takes the characters of its output from the locale.
-    same_with(settings, &[&users, "-Dfile.encoding=UTF-8"], script)
+    same_with(settings, &[&users, "-Dfile.encoding=UTF-8"], scripts)
 }
 
-/// The same for servers with any settings.
-pub fn same_with(
-    settings: &str,
-    properties: &[&str],
-    script: impl Fn(&str) -> Result<Finished>,
-) -> Result<()> {
+/// The same for servers with any settings; the scripts run one after the other on the same server.
+pub fn same_with(settings: &str, properties: &[&str], scripts: &[Script]) -> Result<()> {
     let play = |maker| -> Result<Transcript> {
         let server = ZooKeeper::start_with_properties(maker, settings, properties)?;
-        let mut finished = script(&server.connect())?;
-        ensure!(finished.code == 0, "on {maker:?}: {}", finished.stderr);
-        // Clients log there what they like.
-        finished.stderr.clear();
         let mut transcript = Transcript::default();
-        transcript.command(settings, &finished, &Normaliser::new());
+        for (number, script) in scripts.iter().enumerate() {
+            let mut finished = script(&server.connect())?;
+            ensure!(finished.code == 0, "on {maker:?}: {}", finished.stderr);
+            // Clients log there what they like.
+            finished.stderr.clear();
+            let title = format!("{settings}, script {number}");
+            transcript.command(&title, &finished, &Normaliser::new());
+        }
         Ok(transcript)
     };
     let differences = compare::differences(&play(Maker::Apache)?, &play(Maker::Ours)?);
@@ -65,7 +67,11 @@ fn raw(address: &str) -> Result<Finished> {
     python::run("raw_auth.py", &[address])
 }
 
-fn java_client(address: &str) -> Result<Finished> {
+fn kazoo(address: &str) -> Result<Finished> {
+    python::run("kazoo_sasl.py", &[address])
+}
+
+fn java(address: &str) -> Result<Finished> {
     let mut command = apache::java()?;
     command
         .arg("-Dfile.encoding=UTF-8")
@@ -75,54 +81,31 @@ fn java_client(address: &str) -> Result<Finished> {
 }
 
 #[test]
-fn frames_of_all_kinds_are_answered_alike_with_sasl() -> Result<()> {
+fn clients_log_in_alike_frame_by_frame_and_with_their_libraries() -> Result<()> {
     let settings = format!(
         "authProvider.1={PROVIDER}.SASLAuthenticationProvider\n\
          superUser=super\nsuperUser.2=\\u017ei\\u017eek\nletAnySaslUserDoX=DoX\n\
          DigestAuthenticationProvider.superDigest=super:D/InIHSb7yEEbrWz8b9l71RjZJU="
     );
-    same_for_users(&settings, raw)
+    same_for_users(&settings, &[raw, java, kazoo])
 }
 
 #[test]
-fn frames_of_all_kinds_are_answered_alike_where_sasl_is_required() -> Result<()> {
+fn clients_must_log_in_alike_where_sasl_is_required() -> Result<()> {
     let settings = format!(
         "authProvider.1={PROVIDER}.SASLAuthenticationProvider\n\
-         sessionRequireClientSASLAuth=true\nallowSaslFailedClients=true"
+         enforce.auth.enabled=true\nenforce.auth.schemes=sasl\nallowSaslFailedClients=true"
     );
-    same_for_users(&settings, raw)
+    same_for_users(&settings, &[raw, java])
 }
 
 #[test]
-fn frames_of_all_kinds_are_answered_alike_with_other_schemes() -> Result<()> {
+fn other_schemes_and_digests_work_alike() -> Result<()> {
     let settings = format!(
         "authProvider.e={PROVIDER}.EnsembleAuthenticationProvider\n\
          authProvider.k={PROVIDER}.KeyAuthenticationProvider\n\
          ensembleAuthName=foo, zz\nallowSaslFailedClients=true\n\
          DigestAuthenticationProvider.digestAlg=SHA-256"
     );
-    same_for_users(&settings, raw)
-}
-
-#[test]
-fn java_clients_log_in() -> Result<()> {
-    let settings = format!("authProvider.1={PROVIDER}.SASLAuthenticationProvider\nsuperUser=super");
-    same_for_users(&settings, java_client)
-}
-
-#[test]
-fn java_clients_must_log_in() -> Result<()> {
-    let settings = format!(
-        "authProvider.1={PROVIDER}.SASLAuthenticationProvider\n\
-         enforce.auth.enabled=true\nenforce.auth.schemes=sasl"
-    );
-    same_for_users(&settings, java_client)
-}
-
-#[test]
-fn kazoo_logs_in() -> Result<()> {
-    let settings = format!("authProvider.1={PROVIDER}.SASLAuthenticationProvider");
-    same_for_users(&settings, |address| {
-        python::run("kazoo_sasl.py", &[address])
-    })
+    same_for_users(&settings, &[raw])
 }

@@ -206,3 +206,103 @@ fn section_users(section: &Section) -> Result<Users, String> {
     }
     Ok(users)
 }
+
+#[cfg(test)]
+mod tests {
+    use common::config::Origin;
+
+    use super::*;
+    use crate::config::load::{self, CommandLine};
+
+    /// The options of a configuration file, and of a JAAS file if there is one.
+    fn read(name: &str, text: &str, jaas: Option<&str>) -> Result<AuthOptions, ConfigError> {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        let mut command_line = CommandLine {
+            arguments: vec![file.display().to_string()],
+            ..CommandLine::default()
+        };
+        if let Some(jaas) = jaas {
+            let file = directory.path().join("jaas.conf");
+            std::fs::write(&file, jaas).unwrap();
+            let option = format!("-D{JAAS_FILE}=file://{}", file.display());
+            command_line.take_option(&option, Origin::CommandLine);
+            command_line.take_option("-Dsecret=s3", Origin::CommandLine);
+        }
+        let values = load::load(&command_line).unwrap();
+        options(&values, &command_line.properties)
+    }
+
+    fn users(options: &AuthOptions) -> String {
+        format!("{:?}", options.sasl_users)
+    }
+
+    const JAAS: &str = "Server { org.apache.zookeeper.server.auth.DigestLoginModule required \
+        user_bob=\"${secret}\"; }; Other { org.apache.zookeeper.server.auth.DigestLoginModule \
+        required; }; Kerberos { com.sun.security.auth.module.Krb5LoginModule required; };";
+
+    #[test]
+    fn users_stand_in_a_jaas_file_or_in_toml() {
+        let options = read("zoo.cfg", "superUser=bob\nsuperUser.2=eve", Some(JAAS)).unwrap();
+        assert_eq!(users(&options), "Some({\"bob\"})");
+        assert_eq!(options.sasl_super_users, ["bob", "eve"]);
+        let toml = "[sasl.users]\nbob = \"x\"\n[authProvider]\n\
+            sasl = \"org.apache.zookeeper.server.auth.SASLAuthenticationProvider\"\n";
+        let options = read("zoo.toml", toml, None).unwrap();
+        assert_eq!(users(&options), "Some({\"bob\"})");
+        assert!(options.schemes.has("sasl"));
+        let other = read("zoo.cfg", "sasl.serverconfig=Other", Some(JAAS)).unwrap();
+        assert_eq!(users(&other), "Some({})");
+        let none = read("zoo.cfg", "sasl.serverconfig=Third", Some(JAAS)).unwrap();
+        assert_eq!(users(&none), "None");
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_with_its_reason() {
+        for (text, jaas, reason) in [
+            (
+                "sasl.serverconfig=Kerberos",
+                Some(JAAS),
+                "Kerberos (GSSAPI) is not supported",
+            ),
+            ("", Some("Server {"), "line 1: expected"),
+            (
+                "",
+                Some("Server { a.B required; };"),
+                "login module a.B is not supported",
+            ),
+            (
+                "authProvider.1=com.example.Own",
+                None,
+                "com.example.Own cannot be loaded",
+            ),
+            (
+                "DigestAuthenticationProvider.digestAlg=MD2",
+                None,
+                "no such digest algorithm",
+            ),
+            (
+                "enforce.auth.enabled=true",
+                None,
+                "enforce.auth.schemes must be set",
+            ),
+            (
+                "sessionRequireClientSASLAuth=true",
+                None,
+                "set authProvider.sasl=",
+            ),
+        ] {
+            let error = read("zoo.cfg", text, jaas).unwrap_err().to_string();
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+
+    #[test]
+    fn schemes_are_enforced_together() {
+        let text = "enforce.auth.enabled=TRUE\nenforce.auth.schemes= digest ,ip";
+        let options = read("zoo.cfg", text, None).unwrap();
+        assert_eq!(options.enforced_schemes, ["digest", "ip"]);
+        assert!(!options.requires_sasl());
+    }
+}
