@@ -12,8 +12,8 @@ use crate::server::Server;
 use crate::wire;
 
 const HEAP: &str = "512M";
-/// Sessions that are under way at once while they come and go.
-const AT_ONCE: usize = 64;
+/// Sessions that are under way at once while they come and go; Apache's server lets 50 wait to be accepted.
+const AT_ONCE: usize = 32;
 
 const CHURN: Targets = Targets {
     cpu: Some(5.0),
