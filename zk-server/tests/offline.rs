@@ -172,8 +172,9 @@ fn damaged_files_never_hurt_the_readers() {
             fs::write(&path, &bytes).unwrap();
             let mut out = Vec::new();
             let read = dump_snapshot::dump(&path, &mut out);
-            // Only what gzip itself does not look at may change in silence.
-            let harmless = bytes == original || form == Compression::Gzip;
+            // Behind the first seal all znodes are there; and there are bytes that gzip itself does
+            // not look at.
+            let harmless = original.starts_with(&bytes) || form == Compression::Gzip;
             assert!(read.is_err() || harmless, "{form:?} {seed}");
         }
     }
