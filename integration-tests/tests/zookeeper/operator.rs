@@ -301,6 +301,10 @@ fn traffic(address: SocketAddr) -> Result<(Client, Client)> {
         ..Hello::default()
     };
     let _ = Raw::with_session(address, &stranger);
+    // Enough of them for the history of digests.
+    for _ in 0..130 {
+        a.set("/other", "again")?;
+    }
     a.read(4, "/app", true)?;
     a.read(4, "/other", true)?;
     b.read(4, "/app", true)?;

@@ -274,8 +274,8 @@ fn digests<C>(pipeline: &Pipeline<C>) -> Json {
     let history = pipeline.db.digests.iter().map(|(zxid, digest)| {
         map([
             ("zxid", zxid.into()),
-            ("digest_version", digest::VERSION.into()),
             ("digest", digest.cast_signed().into()),
+            ("digest_version", digest::VERSION.into()),
         ])
     });
     Json::List(history.collect())

@@ -476,6 +476,23 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        /// Whatever comes is understood, refused or waited for.
+        #[test]
+        fn any_bytes_have_an_end(
+            begin in "(GET|POST|) ?(/|http://)[ -~]{0,40}",
+            bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200),
+            cut in 0_usize..260,
+        ) {
+            let mut text = [begin.as_bytes(), &bytes].concat();
+            text.truncate(cut);
+            if let Ok(Some((_, length))) = parse(&text) {
+                proptest::prop_assert!(length <= text.len());
+            }
+            let _ = Request::of("GET", &String::from_utf8_lossy(&text));
+        }
+    }
+
     #[test]
     fn wrong_requests_are_refused_as_jetty_does() {
         let long = [b"GET /", &[b'a'; 9000][..], b" HTTP/1.1\r\n\r\n"].concat();
