@@ -4,6 +4,7 @@ mod acls;
 mod handshake;
 mod lab;
 mod limits;
+mod linear;
 mod multis;
 mod random;
 mod requests;

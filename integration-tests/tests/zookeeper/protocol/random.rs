@@ -18,7 +18,8 @@ const SETTINGS: &str = "extendedTypesEnabled=true\nminSessionTimeout=600000\nmax
 
 const CLIENTS: usize = 4;
 
-fn number(name: &str, default: u64) -> Result<u64> {
+/// A number from the environment.
+pub fn number(name: &str, default: u64) -> Result<u64> {
     match std::env::var(name) {
         Ok(text) => text.parse().with_context(|| format!("{name}={text}")),
         Err(_) => Ok(default),
