@@ -7,6 +7,7 @@
 
 mod disk;
 mod dump;
+mod pipelining;
 mod random;
 mod writes;
 
@@ -55,6 +56,13 @@ fn seeds() -> Vec<u64> {
         Some(seed) => vec![seed],
         None => (1..=number("SIM_RUNS").unwrap_or(40)).collect(),
     }
+}
+
+/// The state of a server that starts on nothing.
+fn empty_database() -> Database {
+    let home = tempfile::tempdir().unwrap();
+    let disk = Disk::open(home.path());
+    recover(&disk.directories, &options()).unwrap().database
 }
 
 /// One life of a server, up to a crash.

@@ -85,14 +85,17 @@ impl Lab {
                 continue;
             }
             // The last bytes of a time or zxid are not the first ones of what has a name.
+            let later = |at: usize| rest.get(at..).unwrap_or_default();
             let named_soon = (1..8).any(|at| {
-                let later = rest.get(at..).unwrap_or_default();
-                self.names.iter().any(|(known, _)| later.starts_with(known))
+                let names = &mut self.names.iter();
+                names.any(|(known, _)| later(at).starts_with(known))
             });
-            if let Some(eight) = rest.first_chunk::<8>()
-                && !named_soon
-                && u64::from_be_bytes(*eight).abs_diff(self.started_ms) < NEAR_MS
-            {
+            let is_time = |bytes: &[u8]| {
+                let eight = bytes.first_chunk::<8>();
+                let number = eight.map_or(0, |eight| u64::from_be_bytes(*eight));
+                number.abs_diff(self.started_ms) < NEAR_MS
+            };
+            if is_time(rest) && !named_soon {
                 text.push_str("{time}");
                 rest = &rest[8..];
                 continue;
@@ -100,6 +103,7 @@ impl Lab {
             // So that one number too many shows once and not in every later step.
             if let Some(eight) = rest.first_chunk::<8>()
                 && !named_soon
+                && !(1..8).any(|at| is_time(later(at)))
                 && (1..=NEAR_ZXIDS)
                     .contains(&i64::from_be_bytes(*eight).wrapping_sub(self.last_zxid))
             {
@@ -198,6 +202,21 @@ impl Lab {
             lines,
         });
         Ok(())
+    }
+
+    /// The last step's answers hold lists in no order: only what they are made of is compared.
+    pub fn sort_bytes(&mut self) {
+        for line in self
+            .transcript
+            .steps
+            .last_mut()
+            .into_iter()
+            .flat_map(|step| &mut step.lines)
+        {
+            let mut characters: Vec<char> = line.chars().collect();
+            characters.sort_unstable();
+            *line = characters.into_iter().collect();
+        }
     }
 
     /// A new session sends these frames; what comes is written down.

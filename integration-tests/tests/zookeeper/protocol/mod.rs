@@ -6,6 +6,7 @@ mod lab;
 mod limits;
 mod linear;
 mod multis;
+mod mutants;
 mod random;
 mod requests;
 mod sessions;
