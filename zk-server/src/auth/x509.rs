@@ -92,11 +92,35 @@ fn is_keyword(keyword: &str) -> bool {
 fn is_value(value: &str) -> bool {
     if let Some(hex) = value.strip_prefix('#') {
         let hex = hex.trim_end_matches([' ', '\n']);
-        return !hex.is_empty() && hex.len() % 2 == 0 && hex.bytes().all(|b| b.is_ascii_hexdigit());
+        return bytes_of(hex).is_some_and(|bytes| is_der(&bytes));
     }
     match value.strip_prefix('"') {
         Some(quoted) => is_quoted(quoted),
         None => is_plain(value),
+    }
+}
+
+/// The bytes that hexadecimal digits stand for.
+fn bytes_of(hex: &str) -> Option<Vec<u8>> {
+    let digits: Option<Vec<u32>> = hex.chars().map(|c| c.to_digit(16)).collect();
+    let digits = digits?;
+    if digits.len() % 2 != 0 {
+        return None;
+    }
+    let pairs = digits.chunks_exact(2);
+    Some(pairs.map(|pair| (pair[0] << 4 | pair[1]) as u8).collect())
+}
+
+/// Whether this is one value in DER, as far as its tag and length go.
+fn is_der(bytes: &[u8]) -> bool {
+    match bytes {
+        [tag, ..] if tag & 0x1f == 0x1f => false,
+        [_, length, rest @ ..] if *length < 0x80 => rest.len() == usize::from(*length),
+        [_, 0x81, length, rest @ ..] => *length >= 0x80 && rest.len() == usize::from(*length),
+        [_, 0x82, high, low, rest @ ..] => {
+            *high > 0 && rest.len() == usize::from(*high) << 8 | usize::from(*low)
+        }
+        _ => false,
     }
 }
 

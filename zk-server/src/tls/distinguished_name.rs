@@ -19,8 +19,8 @@ const KEYWORDS: [(&str, &str); 9] = [
     ("0.9.2342.19200300.100.1.1", "UID"),
 ];
 
-/// Strings that are shown as text: UTF8, Printable, T61, General, Universal, BMP.
-const TEXT_TAGS: [u8; 6] = [0x0c, 0x13, 0x14, 0x1b, 0x1c, 0x1e];
+/// Strings that are shown as text: UTF8, Printable, T61, IA5, General, BMP.
+const TEXT_TAGS: [u8; 6] = [0x0c, 0x13, 0x14, 0x16, 0x1b, 0x1e];
 
 /// What a text escapes with a backslash.
 const ESCAPED: &str = ",=+<>#;\"\\";
@@ -57,25 +57,9 @@ fn put_attribute(attribute: &mut Der, out: &mut String) -> Result<(), DerError> 
         }
         return Ok(());
     }
-    put_text(&characters(value.tag, value.contents), out);
+    // Java takes the bytes of all of them for UTF-8.
+    put_text(&String::from_utf8_lossy(value.contents), out);
     Ok(())
-}
-
-fn characters(tag: u8, bytes: &[u8]) -> String {
-    const T61: u8 = 0x14;
-    const GENERAL: u8 = 0x1b;
-    const BMP: u8 = 0x1e;
-    match tag {
-        T61 | GENERAL => bytes.iter().map(|byte| char::from(*byte)).collect(),
-        BMP => {
-            let units: Vec<u16> = bytes
-                .chunks_exact(2)
-                .map(|pair| u16::from_be_bytes([pair[0], pair[1]]))
-                .collect();
-            String::from_utf16_lossy(&units)
-        }
-        _ => String::from_utf8_lossy(bytes).into_owned(),
-    }
 }
 
 fn put_text(text: &str, out: &mut String) {
@@ -98,5 +82,43 @@ fn put_text(text: &str, out: &mut String) {
             out.push('\\');
         }
         out.push(c);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    fn bytes(hex: &str) -> Vec<u8> {
+        let digits: Vec<u32> = hex.chars().filter_map(|c| c.to_digit(16)).collect();
+        let pairs = digits.chunks_exact(2);
+        pairs.map(|pair| (pair[0] << 4 | pair[1]) as u8).collect()
+    }
+
+    /// Names as `new X500Principal(der).getName()` of JDK 17 prints them.
+    #[test]
+    fn names_are_printed_as_java_prints_them() {
+        for (der, text) in [
+            ("3000", ""),
+            (
+                "3031310f300d06035504031e06002c00280027310f300d06035504061e06005c00400029310d300b060355040c14042d39252f",
+                "2.5.4.12=#14042d39252f,C=\\00\\\\\\00@\\00),CN=\\00\\,\\00(\\00'",
+            ),
+            (
+                "30423116300b060355042e0c045c2e2e3c3007060355040b0c00311d300b06035504091e04007a0027300e060355040c14070a26303962263f3109300706035504070400",
+                "L=#0400,STREET=\\00z\\00'+2.5.4.12=#14070a26303962263f,2.5.4.46=#0c045c2e2e3c+OU=",
+            ),
+            (
+                "302d310c300a06035504050c03255f3a310f300d06035504091e060028000d20ac310c300a060355040314033de920",
+                "CN=\\=\u{fffd}\\ ,STREET=\\00(\\00\r \u{fffd},2.5.4.5=#0c03255f3a",
+            ),
+        ] {
+            assert_eq!(super::text(&bytes(der)).as_deref(), Ok(text));
+        }
+    }
+
+    #[test]
+    fn broken_names_are_errors() {
+        for der in ["", "30", "3005", "300531", "3006310430023000", "310030"] {
+            assert!(super::text(&bytes(der)).is_err(), "{der}");
+        }
     }
 }
