@@ -1,6 +1,9 @@
 import java.io.BufferedReader;
+import java.io.File;
 import java.io.InputStreamReader;
 import java.net.InetSocketAddress;
+import java.net.Socket;
+import java.security.KeyStore;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collection;
@@ -12,6 +15,9 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
+import javax.net.ssl.KeyManagerFactory;
+import javax.net.ssl.SSLContext;
+import javax.net.ssl.TrustManagerFactory;
 import org.apache.zookeeper.CreateMode;
 import org.apache.zookeeper.KeeperException;
 import org.apache.zookeeper.Watcher.Event.KeeperState;
@@ -27,9 +33,12 @@ import org.apache.zookeeper.data.Id;
 
 /**
  * Connects in many ways at once and says what came of each. One way a line on standard input:
- * NAME HOST:PORT [property=value ...], where properties are those of ZKClientConfig.
+ * NAME HOST:PORT [property=value ...], separated by tabs, where properties are those of ZKClientConfig; or
+ * NAME HOST:PORT word=WORD store=FILE trust=FILE, which sends a four-letter word through TLS.
  */
 public class TlsScript {
+    static final char[] PASSWORD = "changeit".toCharArray();
+
     public static void main(String[] args) throws Exception {
         BufferedReader lines = new BufferedReader(new InputStreamReader(System.in));
         ExecutorService threads = Executors.newCachedThreadPool();
@@ -50,6 +59,10 @@ public class TlsScript {
 
     static List<String> outcome(String[] words) throws Exception {
         List<String> said = new ArrayList<>();
+        if (words.length > 2 && words[2].startsWith("word=")) {
+            said.add(ask(words));
+            return said;
+        }
         ZKClientConfig config = new ZKClientConfig();
         for (int i = 2; i < words.length; i++) {
             String[] pair = words[i].split("=", 2);
@@ -68,6 +81,25 @@ public class TlsScript {
             said.add("refused");
         }
         return said;
+    }
+
+    static String ask(String[] words) throws Exception {
+        SSLContext context = SSLContext.getInstance("TLS");
+        KeyManagerFactory keys = KeyManagerFactory.getInstance("PKIX");
+        keys.init(load(words[3]), PASSWORD);
+        TrustManagerFactory trust = TrustManagerFactory.getInstance("PKIX");
+        trust.init(load(words[4]));
+        context.init(keys.getKeyManagers(), trust.getTrustManagers(), null);
+        String[] host = words[1].split(":");
+        try (Socket socket = context.getSocketFactory().createSocket(host[0], Integer.parseInt(host[1]))) {
+            socket.getOutputStream().write(words[2].substring(5).getBytes());
+            socket.getOutputStream().flush();
+            return new String(socket.getInputStream().readAllBytes());
+        }
+    }
+
+    static KeyStore load(String word) throws Exception {
+        return KeyStore.getInstance(new File(word.split("=")[1]), PASSWORD);
     }
 
     /** Counts how often the client tries. */

@@ -1,14 +1,19 @@
+import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
 import java.io.PrintStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.KeyStore;
 import java.security.PrivateKey;
+import java.security.Signature;
 import java.security.cert.Certificate;
+import java.security.cert.CertificateFactory;
+import java.security.cert.X509Certificate;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Base64;
 import java.util.List;
+import javax.security.auth.x500.X500Principal;
 
 /**
  * Makes key stores of all kinds with the JDK's own keytool, run many times in one virtual machine.
@@ -51,6 +56,10 @@ public class TlsStores {
         trust("trust.p12", "PKCS12", "ca", "selfsigned", "selfexpired", "selfca");
         trust("trust.jks", "JKS", "ca", "selfsigned", "selfexpired", "selfca");
         trust("clienttrust.p12", "PKCS12", "ca");
+        trust("othertrust.p12", "PKCS12", "otherca");
+        withoutExtensions("old", "ca", "CN=old");
+        withoutExtensions("oldstranger", "otherca", "CN=old");
+        Files.writeString(directory.resolve("password"), PASSWORD + "\n");
         Files.writeString(directory.resolve("trust.pem"),
             pem("ca") + pem("selfsigned") + pem("selfexpired") + pem("selfca"));
         for (String name : new String[] {"server", "ecserver", "client", "ecclient"}) {
@@ -113,10 +122,7 @@ public class TlsStores {
             "-infile", file(name + ".csr"), "-outfile", file(name + ".crt")};
         keytool(with(args, more));
         // The whole chain, so that the issuer is found.
-        KeyStore store = KeyStore.getInstance("PKCS12");
-        try (var in = Files.newInputStream(directory.resolve(issuer + ".p12"))) {
-            store.load(in, PASSWORD.toCharArray());
-        }
+        KeyStore store = load(issuer);
         StringBuilder chain = new StringBuilder(Files.readString(directory.resolve(name + ".crt")));
         for (Certificate certificate : store.getCertificateChain(issuer)) {
             chain.append(pemOf("CERTIFICATE", certificate.getEncoded()));
@@ -124,6 +130,50 @@ public class TlsStores {
         Files.writeString(directory.resolve(name + ".chain"), chain);
         keytool("-importcert", "-noprompt", "-trustcacerts", "-alias", name, "-file", file(name + ".chain"),
             "-keystore", file(name + ".p12"));
+    }
+
+    /** A certificate of version 1, as openssl x509 -req makes it. */
+    static void withoutExtensions(String name, String issuer, String dn) throws Exception {
+        keyPair(name, dn, "RSA", "2048", "3650");
+        KeyStore own = load(name);
+        KeyStore issuers = load(issuer);
+        X509Certificate authority = (X509Certificate) issuers.getCertificate(issuer);
+        byte[] algorithm = der(0x30, new byte[] {6, 9, 0x2a, (byte) 0x86, 0x48, (byte) 0x86, (byte) 0xf7, 0x0d, 1, 1,
+            11, 5, 0});
+        byte[] validity = der(0x30, der(0x17, "200101000000Z".getBytes()), der(0x17, "490101000000Z".getBytes()));
+        byte[] body = der(0x30, new byte[] {2, 1, 7}, algorithm, authority.getSubjectX500Principal().getEncoded(),
+            validity, new X500Principal(dn).getEncoded(), own.getCertificate(name).getPublicKey().getEncoded());
+        Signature signature = Signature.getInstance("SHA256withRSA");
+        signature.initSign((PrivateKey) issuers.getKey(issuer, PASSWORD.toCharArray()));
+        signature.update(body);
+        byte[] certificate = der(0x30, body, algorithm, der(3, new byte[] {0}, signature.sign()));
+        Certificate made = CertificateFactory.getInstance("X.509")
+            .generateCertificate(new ByteArrayInputStream(certificate));
+        own.setKeyEntry(name, own.getKey(name, PASSWORD.toCharArray()), PASSWORD.toCharArray(),
+            new Certificate[] {made, authority});
+        try (var out = Files.newOutputStream(directory.resolve(name + ".p12"))) {
+            own.store(out, PASSWORD.toCharArray());
+        }
+    }
+
+    static KeyStore load(String name) throws Exception {
+        return KeyStore.getInstance(directory.resolve(name + ".p12").toFile(), PASSWORD.toCharArray());
+    }
+
+    static byte[] der(int tag, byte[]... parts) {
+        ByteArrayOutputStream body = new ByteArrayOutputStream();
+        for (byte[] part : parts) {
+            body.writeBytes(part);
+        }
+        ByteArrayOutputStream out = new ByteArrayOutputStream();
+        out.write(tag);
+        if (body.size() < 128) {
+            out.write(body.size());
+        } else {
+            out.writeBytes(new byte[] {(byte) 0x82, (byte) (body.size() >> 8), (byte) body.size()});
+        }
+        out.writeBytes(body.toByteArray());
+        return out.toByteArray();
     }
 
     static void trust(String fileName, String type, String... names) throws Exception {
@@ -139,10 +189,7 @@ public class TlsStores {
     }
 
     static void writePem(String name) throws Exception {
-        KeyStore store = KeyStore.getInstance("PKCS12");
-        try (var in = Files.newInputStream(directory.resolve(name + ".p12"))) {
-            store.load(in, PASSWORD.toCharArray());
-        }
+        KeyStore store = load(name);
         PrivateKey key = (PrivateKey) store.getKey(name, PASSWORD.toCharArray());
         StringBuilder text = new StringBuilder(pemOf("PRIVATE KEY", key.getEncoded()));
         for (Certificate certificate : store.getCertificateChain(name)) {

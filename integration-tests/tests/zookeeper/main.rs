@@ -11,6 +11,7 @@ mod protocol;
 mod recipes;
 mod shell;
 mod start_and_stop;
+mod tls;
 mod upkeep;
 
 use anyhow::{Context, Result, ensure};

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::{ServerConfig, ServerConnection};
+use rustls::{Error, InvalidMessage, ServerConfig, ServerConnection};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 
@@ -137,8 +137,13 @@ async fn shake_hands(
             Err(e) => return Err(e),
         }
         if let Err(error) = session.process_new_packets() {
-            // The alert tells the client why.
-            let _ = write_all(stream, &mut session).await;
+            // The alert tells the client why, if it speaks TLS at all.
+            if !matches!(
+                error,
+                Error::InvalidMessage(InvalidMessage::InvalidContentType)
+            ) {
+                let _ = write_all(stream, &mut session).await;
+            }
             return Err(io::Error::new(ErrorKind::InvalidData, error));
         }
     }
