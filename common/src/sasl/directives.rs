@@ -223,4 +223,17 @@ mod tests {
         let all = Directives::parse(&out).unwrap();
         assert_eq!(all.single("a"), Ok(Some(&b"q\"\\\x01"[..])));
     }
+
+    proptest::proptest! {
+        /// What is put is read, whatever bytes a value has.
+        #[test]
+        fn any_value_comes_back(value: Vec<u8>, noise: Vec<u8>) {
+            let mut out = Vec::new();
+            put_quoted(&mut out, "a", &value);
+            let all = Directives::parse(&out).unwrap();
+            assert_eq!(all.single("a"), Ok(Some(&value[..])));
+            out.extend(noise);
+            let _ = Directives::parse(&out);
+        }
+    }
 }

@@ -254,9 +254,10 @@ impl Tokens<'_> {
         }
     }
 
-    /// What follows a `/`: `/* ... */`, or anything up to the end of the line.
+    /// What follows a `/`: `/* ... */`, or anything up to the end of the line; as in Java a line
+    /// that ends with a single `/` takes the next one with it.
     fn comment(&mut self) {
-        if self.chars.next_if_eq(&'*').is_none() {
+        if self.take() != Some('*') {
             while self.chars.next_if(|c| !matches!(c, '\n' | '\r')).is_some() {}
             return;
         }
@@ -324,7 +325,7 @@ mod tests {
     fn a_file_of_users() {
         let text = "// users\nServer {\n  a.b.DigestLoginModule required\n\
             \tuser_super=\"ad\\\"min\\101\" user_bob=bobsecret /* a\n comment */ x-y = \"\";\n\
-            a.b.Other OPTIONAL; };\n/ also a comment\nClient { };";
+            a.b.Other OPTIONAL; };\n/ also a comment\n/\nand this one\nClient { };";
         let sections = read(text).unwrap();
         assert_eq!(sections.len(), 2);
         assert_eq!(sections[0].modules[1].class, "a.b.Other");
@@ -358,6 +359,15 @@ mod tests {
             ("{", 1),
         ] {
             assert_eq!(read(text).unwrap_err().line, line, "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        /// Nothing in a file makes the reader panic.
+        #[test]
+        fn any_text_is_read_or_refused(text in "[ -~\n\u{e4}\u{17e}]{0,60}") {
+            let _ = read(&format!("S {{ M required {text}"));
+            let _ = read(&text);
         }
     }
 }

@@ -136,7 +136,7 @@ fn sasl_users(values: &Values, properties: &[Property]) -> Result<Option<Users>,
     Ok(users)
 }
 
-/// The users of the JAAS file; a file without the section configures nothing.
+/// The users of the JAAS file; one without the section, or with an empty one, configures nothing.
 fn jaas_users(values: &Values, properties: &[Property]) -> Result<Option<Users>, ConfigError> {
     let Some(value) = values.text(JAAS_FILE) else {
         return Ok(None);
@@ -150,7 +150,10 @@ fn jaas_users(values: &Values, properties: &[Property]) -> Result<Option<Users>,
     })
     .map_err(|e| values.reject(JAAS_FILE, format!("{shown}: {e}")))?;
     let name = values.text("sasl.serverconfig").unwrap_or_default();
-    let Some(section) = sections.into_iter().find(|section| section.name == name) else {
+    let mut sections = sections
+        .into_iter()
+        .filter(|section| !section.modules.is_empty());
+    let Some(section) = sections.find(|section| section.name == name) else {
         return Ok(None);
     };
     let users = section_users(&section)
@@ -240,7 +243,7 @@ mod tests {
 
     const JAAS: &str = "Server { org.apache.zookeeper.server.auth.DigestLoginModule required \
         user_bob=\"${secret}\"; }; Other { org.apache.zookeeper.server.auth.DigestLoginModule \
-        required; }; Kerberos { com.sun.security.auth.module.Krb5LoginModule required; };";
+        required; }; Empty { }; Kerberos { com.sun.security.auth.module.Krb5LoginModule required; };";
 
     #[test]
     fn users_stand_in_a_jaas_file_or_in_toml() {
@@ -254,8 +257,11 @@ mod tests {
         assert!(options.schemes.has("sasl"));
         let other = read("zoo.cfg", "sasl.serverconfig=Other", Some(JAAS)).unwrap();
         assert_eq!(users(&other), "Some({})");
-        let none = read("zoo.cfg", "sasl.serverconfig=Third", Some(JAAS)).unwrap();
-        assert_eq!(users(&none), "None");
+        for absent in ["Empty", "Third"] {
+            let text = format!("sasl.serverconfig={absent}");
+            let none = read("zoo.cfg", &text, Some(JAAS)).unwrap();
+            assert_eq!(users(&none), "None");
+        }
     }
 
     #[test]
