@@ -318,7 +318,7 @@ public class UpkeepScript {
     static void randomQuota(long seed) throws Exception {
         Random random = new Random(seed);
         String[] paths = {"/r", "/r/a", "/r/a/b", "/r/c", "/s", "/s/d", "/s/d/e", "/s/d/f"};
-        for (int i = 0; i < 1500; i++) {
+        for (int i = 0; i < 800; i++) {
             String path = paths[random.nextInt(paths.length)];
             int length = random.nextInt(40);
             switch (random.nextInt(8)) {
