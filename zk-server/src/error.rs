@@ -66,6 +66,7 @@ impl ServerError {
             Self::Config(_) | Self::Tls(_) => 2,
             Self::Storage(error) => match error {
                 StorageError::Missing { .. }
+                | StorageError::Empty { .. }
                 | StorageError::InUse { .. }
                 | StorageError::Io { .. }
                 | StorageError::WrongDirectory { .. } => 3,

@@ -150,6 +150,7 @@ fn open(
     let recovery = RecoveryOptions {
         database: config.database,
         trust_empty: config.trust_empty,
+        may_begin: directories.take_initialize()? || config.may_begin,
         tick_ms: i64::from(config.tick_ms),
         first_session_id: sessions::first_id(SERVER_ID, clock.wall_ms()),
         now_ms: clock.mono_ms(),

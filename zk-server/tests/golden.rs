@@ -70,6 +70,7 @@ fn recover_from(files: &[&str]) -> (tempfile::TempDir, Directories, Database) {
     let options = RecoveryOptions {
         database: DATABASE,
         trust_empty: false,
+        may_begin: true,
         tick_ms: 2000,
         first_session_id: 1,
         now_ms: 0,

@@ -146,6 +146,37 @@ fn toml_says_the_same() -> Result<()> {
     Ok(())
 }
 
+/// Without data and without leave to begin, Apache's server runs and lets nobody in; ours says so and
+/// ends. The file `initialize` is that leave for both.
+#[test]
+fn an_empty_directory_is_not_begun_against_the_operators_will() -> Result<()> {
+    let scratch = Scratch::new("empty")?;
+    let data = scratch.path().join("data");
+    let port = Port::take()?;
+    let file = scratch.path().join("zoo.cfg");
+    let text = format!(
+        "dataDir={}\nclientPort={}\nadmin.enableServer=false\ndb.autocreate=false\n",
+        data.display(),
+        port.number()
+    );
+    fs::write(&file, text)?;
+    let mut process = Process::spawn("refused", zk_server()?.arg(&file), scratch.path())?;
+    ensure!(process.wait_for_end(LIMIT)? == 3, "{}", process.tail());
+    ensure!(
+        process.stderr().contains("db.autocreate is false"),
+        "{}",
+        process.stderr()
+    );
+    fs::write(data.join("initialize"), "")?;
+    for _ in 0..2 {
+        let mut process = Process::spawn("begun", zk_server()?.arg(&file), scratch.path())?;
+        process.wait_for_port(port.address(), LIMIT)?;
+        ensure!(process.terminate(LIMIT)? == 0, "{}", process.tail());
+        ensure!(!data.join("initialize").exists());
+    }
+    Ok(())
+}
+
 /// Both servers end so with these arguments; `$DIR` is an empty directory, `$PORT` a free port.
 const ENDS: &[(&str, &[&str], i32)] = &[
     ("", &[], 2),

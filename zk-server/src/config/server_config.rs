@@ -57,6 +57,8 @@ pub struct ServerConfig {
     pub database: DatabaseOptions,
     /// `snapshot.trust.empty`.
     pub trust_empty: bool,
+    /// `db.autocreate`: an empty data directory is one to begin in.
+    pub may_begin: bool,
     /// Four-letter words that are answered.
     pub four_letter_words: Vec<String>,
     /// Largest frame from a client in bytes.
@@ -183,6 +185,7 @@ impl ServerConfig {
                 close_session_txn: values.flag("closeSessionTxn.enabled"),
             },
             trust_empty: values.flag("snapshot.trust.empty"),
+            may_begin: values.flag("db.autocreate"),
             four_letter_words: four_letter_words(values),
             max_frame_bytes: values.required("jute.maxbuffer")?,
             outstanding_limit: at_least_0(values, "globalOutstandingLimit")?,

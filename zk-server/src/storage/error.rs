@@ -60,6 +60,15 @@ pub enum StorageError {
         /// The snapshot directory.
         path: PathBuf,
     },
+    /// There is nothing, and nothing may be begun.
+    #[error(
+        "{} holds no data, and db.autocreate is false: mount or restore them, or make an empty file 'initialize' beside it to begin anew",
+        path.display()
+    )]
+    Empty {
+        /// The snapshot directory.
+        path: PathBuf,
+    },
     /// `dataDir` and `dataLogDir` were swapped or changed.
     #[error(
         "{} holds {what} files; check that dataDir and dataLogDir are what they were",

@@ -1,6 +1,7 @@
 //! Shell: names of logs and snapshots, and the directories they are in (FileTxnSnapLog.java).
 
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -117,6 +118,17 @@ impl Directories {
             }
         }
         Ok(locks)
+    }
+
+    /// Takes away the file `initialize` beside the logs' `version-2`, by which an operator says that
+    /// there are no data yet; answers whether there was one.
+    pub fn take_initialize(&self) -> Result<bool, StorageError> {
+        let path = self.logs.with_file_name("initialize");
+        match fs::remove_file(&path) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(StorageError::io("remove", &path, error)),
+        }
     }
 
     /// Path of the log that begins with `zxid`.

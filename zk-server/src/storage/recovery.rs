@@ -28,6 +28,9 @@ pub struct RecoveryOptions {
     pub database: DatabaseOptions,
     /// `snapshot.trust.empty`: logs without a snapshot are applied to an empty tree.
     pub trust_empty: bool,
+    /// `db.autocreate`, or there was a file `initialize`: an empty directory is one to begin in,
+    /// and not one whose data are missing.
+    pub may_begin: bool,
     /// `tickTime`, the width of a bucket of sessions.
     pub tick_ms: i64,
     /// The first session id to give out.
@@ -46,6 +49,7 @@ impl RecoveryOptions {
         Self {
             database: DatabaseOptions::default(),
             trust_empty: false,
+            may_begin: true,
             tick_ms: 2000,
             first_session_id: 1,
             now_ms: 0,
@@ -207,10 +211,11 @@ fn first_snapshot(
     directories: &Directories,
     options: &RecoveryOptions,
 ) -> Result<Snapshot, StorageError> {
-    if has_entries(directories)? && !options.trust_empty {
-        return Err(StorageError::NoSnapshot {
-            path: directories.snapshots.clone(),
-        });
+    let path = || directories.snapshots.clone();
+    match has_entries(directories)? {
+        true if !options.trust_empty => return Err(StorageError::NoSnapshot { path: path() }),
+        false if !options.may_begin => return Err(StorageError::Empty { path: path() }),
+        _ => {}
     }
     let tree = Tree::new(options.database.tree);
     if !options.read_only {

@@ -42,6 +42,7 @@ fn options() -> RecoveryOptions {
     RecoveryOptions {
         database: DATABASE,
         trust_empty: false,
+        may_begin: true,
         tick_ms: 2000,
         first_session_id: 0x0100_0000_0000_0001,
         now_ms: 0,

@@ -49,7 +49,6 @@ pub const KEYS: &[Key] = &[
     // A single server of ZooKeeper has no local sessions either.
     Key::file("localSessionsEnabled", Boolean).idle(ENSEMBLE),
     Key::file("localSessionsUpgradingEnabled", Boolean).idle(ENSEMBLE),
-    idle("db.autocreate"),
     idle("ssl.quorum.*"),
     idle("tcpKeepAlive"),
     idle("cnxTimeout"),

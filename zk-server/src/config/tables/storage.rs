@@ -13,6 +13,7 @@ pub const KEYS: &[Key] = &[
     Key::both("fsync.warningthresholdms", LongOrDefault).default("1000"),
     Key::property("fsync.warningthresholdms", LongOrDefault).default("1000"),
     Key::both("snapshot.compression.method", Text).default(""),
+    Key::both("db.autocreate", Flag).default("true"),
     Key::both("snapshot.trust.empty", Flag).default("false"),
     Key::both("datadir.autocreate", Flag).default("true"),
 ];
