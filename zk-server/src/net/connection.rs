@@ -191,6 +191,7 @@ impl<C: Commit> Connection<'_, C> {
     /// Hands the frames that are there to the pipeline; true if there are more.
     fn handle(&self, frames: &mut FrameReader, asked: &mut bool) -> Result<bool, Ending> {
         let mut pipeline = self.server.pipeline.borrow_mut();
+        pipeline.look_at_clock();
         let mut handled = 0;
         let mut more = false;
         while let Some(client) = pipeline.clients.get(self.id)

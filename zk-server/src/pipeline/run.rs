@@ -69,6 +69,8 @@ pub struct Pipeline<C> {
     pub stats: ServerStats,
     /// The clocks.
     pub clock: Clock,
+    /// Monotonic time when the loop last looked, in milliseconds.
+    pub(super) now_ms: i64,
     /// Woken when there is something to flush.
     pub work: Rc<Notify>,
     pub(super) options: PipelineOptions,
@@ -93,6 +95,7 @@ impl<C: Commit> Pipeline<C> {
             commit,
             clients: Clients::default(),
             stats: ServerStats::default(),
+            now_ms: clock.mono_ms(),
             clock,
             work: Rc::new(Notify::new()),
             options,
@@ -184,7 +187,7 @@ impl<C: Commit> Pipeline<C> {
         let header: RequestHeader = reader
             .read()
             .map_err(|e| format!("no request header: {e}"))?;
-        let now = self.clock.mono_ms();
+        let now = self.now_ms;
         let Some(client) = self.clients.get(id) else {
             return Ok(());
         };
@@ -417,6 +420,7 @@ impl<C: Commit> Pipeline<C> {
 
     /// Starts to make durable what waits, and applies what is durable.
     pub fn turn(&mut self) {
+        self.look_at_clock();
         self.commit.flush();
         let committed = self.commit.take_committed();
         let any = !committed.is_empty();
@@ -452,7 +456,7 @@ impl<C: Commit> Pipeline<C> {
         };
         let session = entry.header.client_id;
         let session_connection = self.db.sessions.get(session).and_then(|s| s.connection);
-        let now = self.clock.mono_ms();
+        let now = self.now_ms;
         self.count_committed(&ticket, entry.header.time_ms, now);
         if let Some(audit) = &mut self.audit {
             audit.done(&entry, &self.db);

@@ -55,7 +55,7 @@ impl Session {
 /// All sessions, in buckets of one tick by the time they expire.
 #[derive(Debug)]
 pub struct Sessions {
-    by_id: HashMap<i64, Session>,
+    by_id: HashMap<i64, Session, foldhash::fast::RandomState>,
     buckets: BTreeMap<i64, BTreeSet<i64>>,
     next_id: i64,
     tick_ms: i64,
@@ -65,7 +65,7 @@ impl Sessions {
     /// No sessions yet; `first_id` is the first id to give out.
     pub fn new(tick_ms: i64, first_id: i64) -> Self {
         Self {
-            by_id: HashMap::new(),
+            by_id: HashMap::default(),
             buckets: BTreeMap::new(),
             next_id: first_id,
             tick_ms,
