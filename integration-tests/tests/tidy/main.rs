@@ -79,7 +79,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("zk-server/src/tls", &["tls"]),
     (
         "zk-server/src/operator",
-        &["operator", "pipeline", "storage", "state", "metrics"],
+        &["operator", "pipeline", "storage", "state", "metrics", "tls"],
     ),
     ("zk-server/src/metrics", &["metrics"]),
     ("zk-server/src/state", &["state", "auth", "metrics"]),

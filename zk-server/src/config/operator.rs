@@ -6,9 +6,11 @@ use std::time::Duration;
 use common::config::ConfigError;
 
 use crate::config::keys::{self, Form, Place};
+use crate::config::tls;
 use crate::config::values::Values;
 use crate::operator::admin::{AdminOptions, MetricsOptions};
 use crate::operator::facts::MetricsProvider;
+use crate::tls::options::{ClientAuth, StoreOptions, TlsOptions};
 
 const DEFAULT_PROVIDER: &str = "org.apache.zookeeper.metrics.impl.DefaultMetricsProvider";
 const NULL_PROVIDER: &str = "org.apache.zookeeper.metrics.impl.NullMetricsProvider";
@@ -83,7 +85,41 @@ fn admin(values: &Values) -> Result<AdminOptions, ConfigError> {
                 .unsigned_abs(),
         ),
         command_url: format!("/{}", url.trim_matches('/')),
+        tls: admin_tls(values)?,
     })
+}
+
+/// The AdminServer's TLS, and whether it speaks nothing else.
+fn admin_tls(values: &Values) -> Result<Option<(TlsOptions, bool)>, ConfigError> {
+    let only = values.flag("admin.forceHttps");
+    if !only && !values.flag("admin.portUnification") {
+        return Ok(None);
+    }
+    let key_store = tls::store(
+        values,
+        [
+            "ssl.quorum.keyStore.location",
+            "ssl.quorum.keyStore.password",
+            "ssl.quorum.keyStore.passwordPath",
+            "ssl.quorum.keyStore.type",
+        ],
+    )?;
+    let options = TlsOptions {
+        // Without one there is no AdminServer, but a server; so it is with the real one.
+        key_store: key_store.unwrap_or(StoreOptions {
+            key: "ssl.quorum.keyStore.location",
+            path: PathBuf::new(),
+            password: String::new(),
+            password_path: None,
+            kind: None,
+        }),
+        trust_store: None,
+        client_auth: ClientAuth::None,
+        protocols: vec!["TLS".to_owned()],
+        cipher_suites: None,
+        handshake_limit: None,
+    };
+    Ok(Some((options, only)))
 }
 
 /// The file as it is, but for the values of passwords.

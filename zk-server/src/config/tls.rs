@@ -137,7 +137,11 @@ fn refuse_java(values: &Values) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn store(
+/// A store from the keys of its file, password, file with the password, and type.
+///
+/// # Errors
+/// A type that there is not.
+pub fn store(
     values: &Values,
     [location, password, password_path, kind]: [&'static str; 4],
 ) -> Result<Option<StoreOptions>, ConfigError> {

@@ -11,11 +11,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::operator::commands::{self, Call, Disk};
 use crate::operator::facts::{Facts, MetricsProvider};
-use crate::operator::http::{self, HttpOptions, Request, Response, Service, escaped};
+use crate::operator::http::{self, HttpOptions, HttpTls, Request, Response, Service, escaped};
 use crate::operator::prometheus;
 use crate::pipeline::commit::Commit;
 use crate::pipeline::run::Pipeline;
 use crate::storage::files::Directories;
+use crate::tls::options::TlsOptions;
+use crate::tls::settings::{self, Prepared};
 
 /// Questions that wait for the loop at once; whoever asks more waits before.
 const WAITING: usize = 64;
@@ -36,6 +38,8 @@ pub struct AdminOptions {
     pub idle: Duration,
     /// `admin.commandURL`.
     pub command_url: String,
+    /// `admin.portUnification` and `admin.forceHttps`: TLS as well, or nothing else.
+    pub tls: Option<(TlsOptions, bool)>,
 }
 
 /// Where the endpoint for Prometheus is.
@@ -52,6 +56,8 @@ pub struct MetricsOptions {
 pub enum Question {
     /// A command; the answer is JSON.
     Command(Call, oneshot::Sender<String>),
+    /// A client came to the AdminServer without TLS though there is TLS.
+    Insecure,
     /// The metrics of these names, or all.
     Metrics(Vec<String>, oneshot::Sender<String>),
 }
@@ -63,6 +69,7 @@ pub fn answer<C: Commit>(facts: &Facts, pipeline: &mut Pipeline<C>, question: Qu
         Question::Command(call, reply) => {
             let _ = reply.send(commands::run(facts, pipeline, &call).pretty());
         }
+        Question::Insecure => pipeline.stats.connections.insecure_admin += 1,
         Question::Metrics(names, reply) => {
             let process = facts.metrics == MetricsProvider::Prometheus { process: true };
             let families = prometheus::families(pipeline, process);
@@ -124,6 +131,11 @@ struct Admin {
 }
 
 impl Service for Admin {
+    fn insecure(&self) {
+        // One that is not counted because there is too much to do is not missed.
+        let _ = self.asker.questions.try_send(Question::Insecure);
+    }
+
     async fn answer(&self, request: Request) -> Response {
         match request.method.as_str() {
             "GET" | "HEAD" => {}
@@ -248,13 +260,16 @@ pub fn start(options: &AdminOptions, asker: Asker, directories: Directories) {
         port,
         idle,
         command_url,
+        tls,
     } = options.clone();
-    let http = HttpOptions {
-        thread: "admin-server",
-        idle,
-    };
     let url = command_url.clone();
-    let started = listen(&address, port).and_then(|listener| {
+    let started = tls.map(prepare).transpose().and_then(|tls| {
+        let http = HttpOptions {
+            thread: "admin-server",
+            idle,
+            tls,
+        };
+        let listener = listen(&address, port)?;
         http::serve(listener, http, move || Admin {
             asker,
             directories,
@@ -280,6 +295,7 @@ pub fn start_metrics(options: &MetricsOptions, asker: Asker) -> std::io::Result<
     let http = HttpOptions {
         thread: "metrics",
         idle: METRICS_IDLE,
+        tls: None,
     };
     http::serve(listener, http, move || Metrics { asker })?;
     tracing::info!(
@@ -288,6 +304,15 @@ pub fn start_metrics(options: &MetricsOptions, asker: Asker) -> std::io::Result<
         options.port
     );
     Ok(())
+}
+
+fn prepare((options, only): (TlsOptions, bool)) -> std::io::Result<HttpTls> {
+    let Prepared { config, warnings } =
+        settings::prepare(&options).map_err(std::io::Error::other)?;
+    for warning in warnings {
+        tracing::warn!("AdminServer: {warning}");
+    }
+    Ok(HttpTls { config, only })
 }
 
 fn listen(address: &str, port: u16) -> std::io::Result<TcpListener> {

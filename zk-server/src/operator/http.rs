@@ -12,13 +12,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::LocalSet;
 use tokio::time::timeout;
 
 use crate::operator::java_text;
+use crate::operator::stream::Stream;
 
 /// Bytes that the head of a request may have, as in Jetty.
 const HEAD_LIMIT_BYTES: usize = 8 << 10;
@@ -112,6 +112,9 @@ pub fn escaped(text: &str) -> String {
 pub trait Service: 'static {
     /// Answers one.
     fn answer(&self, request: Request) -> impl Future<Output = Response>;
+
+    /// A client came without TLS where there is TLS too.
+    fn insecure(&self) {}
 }
 
 /// Where and how long.
@@ -121,7 +124,21 @@ pub struct HttpOptions {
     pub thread: &'static str,
     /// How long a client may take for a request, or to read an answer, or do nothing.
     pub idle: Duration,
+    /// TLS, if it is spoken.
+    pub tls: Option<HttpTls>,
 }
+
+/// TLS on a port for HTTP.
+#[derive(Clone, Debug)]
+pub struct HttpTls {
+    /// For the sessions.
+    pub config: Arc<rustls::ServerConfig>,
+    /// Whether nothing else is spoken there.
+    pub only: bool,
+}
+
+/// The first byte of a TLS connection: a handshake record (RFC 8446, section 5.1).
+const HANDSHAKE_RECORD: u8 = 22;
 
 /// Serves a listener on a thread of its own until the process ends. The service is made on that
 /// thread.
@@ -168,9 +185,12 @@ async fn accept<S: Service>(listener: TcpListener, options: HttpOptions, service
         };
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let (service, idle) = (service.clone(), options.idle);
+                let (service, options) = (service.clone(), options.clone());
                 tokio::task::spawn_local(async move {
-                    connection(stream, peer, idle, &*service).await;
+                    let opening = open(stream, options.tls, &*service);
+                    if let Ok(Ok(stream)) = timeout(options.idle, opening).await {
+                        connection(stream, peer, options.idle, &*service).await;
+                    }
                     drop(place);
                 });
             }
@@ -180,13 +200,25 @@ async fn accept<S: Service>(listener: TcpListener, options: HttpOptions, service
     }
 }
 
-/// Serves one connection to its end.
-async fn connection<S: Service>(
-    mut stream: TcpStream,
-    peer: SocketAddr,
-    idle: Duration,
+/// Finds out what a connection speaks.
+async fn open<S: Service>(
+    socket: TcpStream,
+    tls: Option<HttpTls>,
     service: &S,
-) {
+) -> std::io::Result<Stream> {
+    let Some(tls) = tls else {
+        return Ok(Stream::plain(socket));
+    };
+    let mut first = [0];
+    if !tls.only && (socket.peek(&mut first).await? == 0 || first != [HANDSHAKE_RECORD]) {
+        service.insecure();
+        return Ok(Stream::plain(socket));
+    }
+    Stream::secure(socket, tls.config)
+}
+
+/// Serves one connection to its end.
+async fn connection<S: Service>(mut stream: Stream, peer: SocketAddr, idle: Duration, service: &S) {
     let mut buffer = BytesMut::with_capacity(HEAD_LIMIT_BYTES);
     loop {
         let head = match timeout(idle, read_head(&mut stream, &mut buffer)).await {
@@ -205,13 +237,14 @@ async fn connection<S: Service>(
         let response = service.answer(head.request).await;
         let written = timeout(idle, write(&mut stream, &response, last, without_body)).await;
         if last || !matches!(written, Ok(Ok(()))) {
+            let _ = timeout(LINGER, stream.shutdown()).await;
             return;
         }
     }
 }
 
 /// Ends a connection whose client may still be sending: closed at once, the answer would be lost.
-async fn linger(stream: &mut TcpStream, buffer: &mut BytesMut) {
+async fn linger(stream: &mut Stream, buffer: &mut BytesMut) {
     let _ = stream.shutdown().await;
     let mut passed = 0;
     while passed < LINGER_LIMIT_BYTES {
@@ -236,7 +269,7 @@ impl Head {
     /// Passes over the body; false if it is too long for that.
     async fn body_is_read(
         &self,
-        stream: &mut TcpStream,
+        stream: &mut Stream,
         buffer: &mut BytesMut,
         idle: Duration,
     ) -> bool {
@@ -257,10 +290,7 @@ impl Head {
 }
 
 /// Reads until a request's head is complete; `None` if the client goes before.
-async fn read_head(
-    stream: &mut TcpStream,
-    buffer: &mut BytesMut,
-) -> Result<Option<Head>, Response> {
+async fn read_head(stream: &mut Stream, buffer: &mut BytesMut) -> Result<Option<Head>, Response> {
     loop {
         if !buffer.is_empty()
             && let Some((head, length)) = parse(buffer)?
@@ -415,7 +445,7 @@ fn decoded(text: &str, plus_is_blank: bool) -> String {
 }
 
 async fn write(
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     response: &Response,
     last: bool,
     without_body: bool,
@@ -432,6 +462,10 @@ async fn write(
     let _ = write!(text, "Content-Length: {}\r\n", response.body.len());
     if last {
         text.push_str("Connection: close\r\n");
+    }
+    if stream.is_secure() {
+        // As long as ZooKeeper says.
+        text.push_str("Strict-Transport-Security: max-age=86400; includeSubDomains\r\n");
     }
     let _ = write!(text, "Server: Tandem/{}\r\n\r\n", env!("CARGO_PKG_VERSION"));
     if !without_body {

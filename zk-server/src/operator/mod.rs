@@ -10,3 +10,4 @@ pub mod java_text;
 pub mod json;
 pub mod monitor;
 pub mod prometheus;
+pub mod stream;

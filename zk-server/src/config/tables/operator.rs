@@ -2,7 +2,7 @@
 
 use common::config::Rule;
 
-use crate::config::keys::Form::{Flag, Int, IntOrDefault, Text};
+use crate::config::keys::Form::{Flag, Int, IntOrDefault, Secret, Text};
 use crate::config::keys::Key;
 
 const PORT: Rule = Rule::Between(0.0, 65535.0);
@@ -22,12 +22,13 @@ pub const KEYS: &[Key] = &[
     Key::both("admin.httpVersion", IntOrDefault)
         .default("11")
         .none("the AdminServer speaks HTTP/1.1"),
-    Key::both("admin.portUnification", Flag)
-        .default("false")
-        .none("the AdminServer does not speak TLS"),
-    Key::both("admin.forceHttps", Flag)
-        .default("false")
-        .none("the AdminServer does not speak TLS"),
+    Key::both("admin.portUnification", Flag).default("false"),
+    Key::both("admin.forceHttps", Flag).default("false"),
+    // The AdminServer's TLS has the stores that servers of an ensemble use among themselves.
+    Key::both("ssl.quorum.keyStore.location", Text),
+    Key::both("ssl.quorum.keyStore.password", Secret),
+    Key::both("ssl.quorum.keyStore.passwordPath", Text),
+    Key::both("ssl.quorum.keyStore.type", Text),
     Key::both("audit.enable", Flag).default("false"),
     Key::both("audit.file", Text),
     Key::both("audit.impl.class", Text)
