@@ -53,6 +53,12 @@ pub enum ServerError {
 const LATE_KEYS: &[&str] = &[
     "java.security.auth.login.config",
     "DigestAuthenticationProvider.digestAlg",
+    "serverCnxnFactory",
+    "watchManagerName",
+    "nio.sessionlessCnxnTimeout",
+    "connection_throttle_drop_increase",
+    "connection_throttle_drop_decrease",
+    "connection_throttle_decrease_ratio",
 ];
 
 impl ServerError {

@@ -1,5 +1,6 @@
 //! Shell: the command line of `zk-server`.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use common::config::Origin;
@@ -38,11 +39,11 @@ fn main() -> ExitCode {
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             "-h" | "--help" => {
-                println!("{USAGE}");
+                say(USAGE);
                 return ExitCode::SUCCESS;
             }
             "-V" | "--version" => {
-                println!("zk-server {}", env!("CARGO_PKG_VERSION"));
+                say(concat!("zk-server ", env!("CARGO_PKG_VERSION")));
                 return ExitCode::SUCCESS;
             }
             option if option.starts_with("-D") => line.take_option(option, Origin::CommandLine),
@@ -57,6 +58,11 @@ fn main() -> ExitCode {
         }
         _ => serve(&line),
     }
+}
+
+/// Prints a line; whoever does not read on, does not want to know.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// Prints the usage to standard error; the exit code is ZooKeeper's for wrong arguments.
@@ -112,16 +118,22 @@ fn check_config(mut line: CommandLine) -> ExitCode {
 fn check(line: &CommandLine) -> Result<(), ServerError> {
     let (config, notes) = ServerConfig::load(line)?;
     for Note { warning, text } in &notes {
-        println!("{} {text}", if *warning { "WARN" } else { "INFO" });
+        say(&format!(
+            "{} {text}",
+            if *warning { "WARN" } else { "INFO" }
+        ));
     }
     if let Some(tls) = &config.ports.tls {
         for warning in settings::prepare(tls)?.warnings {
-            println!("WARN {warning}");
+            say(&format!("WARN {warning}"));
         }
     }
     for setting in report::effective(&config) {
-        println!("{setting}");
+        say(&setting);
     }
-    println!("{}: the configuration can be used", line.arguments[0]);
+    say(&format!(
+        "{}: the configuration can be used",
+        line.arguments[0]
+    ));
     Ok(())
 }
