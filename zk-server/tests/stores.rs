@@ -1,5 +1,7 @@
 //! Shell: key stores written by keytool (JDK 17) and OpenSSL 3 hold what they were given; damaged ones are errors.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "this is a test")]
+
 use std::path::{Path, PathBuf};
 
 use zk_server::tls::identity::{KeyBytes, Store};

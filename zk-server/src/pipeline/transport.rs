@@ -121,12 +121,17 @@ impl Tls {
     }
 
     fn write(&self, stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
-        let count = self.session.borrow_mut().writer().write(bytes)?;
-        let sent = self.flush(stream)?;
-        if count == 0 && !sent {
-            return Err(io::ErrorKind::WouldBlock.into());
+        loop {
+            // Takes nothing as long as too much is sealed and not sent.
+            let count = self.session.borrow_mut().writer().write(bytes)?;
+            let sent = self.flush(stream)?;
+            if count > 0 || bytes.is_empty() || self.abandoned.get() {
+                return Ok(count);
+            }
+            if !sent {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
         }
-        Ok(count)
     }
 
     fn flush(&self, stream: &TcpStream) -> io::Result<bool> {
