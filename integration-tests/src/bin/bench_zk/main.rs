@@ -51,7 +51,7 @@ impl Settings {
         let set = |name| env::var_os(name).is_some_and(|value| value != "0");
         let mut settings = Self {
             rounds: 3,
-            pass: Duration::from_millis(500),
+            pass: Duration::from_millis(400),
             warm_up: 0.8,
             watchers: 1000,
             storm: 1000,
