@@ -237,6 +237,8 @@ async fn answer_operators(server: Rc<Server<Standalone>>, mut questions: Questio
             &mut server.pipeline.borrow_mut(),
             question,
         );
+        // However much operators ask, clients have their turn after each answer.
+        tokio::task::yield_now().await;
     }
 }
 

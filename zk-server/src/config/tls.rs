@@ -57,6 +57,7 @@ pub fn ports(
         plain,
         secure,
         unified,
+        netty: values.text("serverCnxnFactory").map(str::trim) == Some(NETTY),
         tls,
         backlog: if backlog < 1 {
             DEFAULT_BACKLOG

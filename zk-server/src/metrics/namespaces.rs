@@ -13,7 +13,7 @@ const MOST: usize = 1024;
 #[derive(Clone, Debug, Default)]
 pub struct Namespaces {
     entries: Vec<(Box<str>, Percentiles)>,
-    by_name: HashMap<Box<str>, usize>,
+    by_name: HashMap<Box<str>, usize, foldhash::fast::RandomState>,
     last: usize,
 }
 

@@ -33,6 +33,8 @@ pub struct PortOptions {
     pub secure: Option<SocketAddr>,
     /// Whether the plain port takes TLS too.
     pub unified: bool,
+    /// `serverCnxnFactory` is Netty's, which counts connections to the plain port.
+    pub netty: bool,
     /// How TLS is spoken, if it is.
     pub tls: Option<TlsOptions>,
     /// Connections that the system keeps waiting for the server.
@@ -52,6 +54,7 @@ struct Port {
     listener: TcpListener,
     address: SocketAddr,
     speaks: Speaks,
+    counted: bool,
 }
 
 /// The open ports.
@@ -75,6 +78,9 @@ impl Ports {
         if let (Some(address), Some(acceptor)) = (options.secure, acceptor) {
             let speaks = Speaks::Tls(acceptor);
             ports.push(bind("secureClientPort", address, options.backlog, speaks)?);
+        }
+        for port in &mut ports {
+            port.counted = options.netty && !matches!(port.speaks, Speaks::Tls(_));
         }
         Ok(Self(ports))
     }
@@ -104,7 +110,7 @@ impl Ports {
     /// Takes connections from now on; each gets a task on this thread.
     pub fn accept<C: Commit + 'static>(self, server: &Rc<Server<C>>) -> Vec<JoinHandle<()>> {
         let start = |port: Port| {
-            let accepting = accept(server.clone(), port.listener, port.speaks);
+            let accepting = accept(server.clone(), port);
             tokio::task::spawn_local(accepting)
         };
         self.0.into_iter().map(start).collect()
@@ -147,6 +153,7 @@ fn bind(
         listener,
         address,
         speaks,
+        counted: false,
     })
 }
 
@@ -157,13 +164,26 @@ fn java_address(address: SocketAddr) -> String {
     format!("/{address}")
 }
 
-async fn accept<C: Commit + 'static>(server: Rc<Server<C>>, listener: TcpListener, speaks: Speaks) {
+async fn accept<C: Commit + 'static>(server: Rc<Server<C>>, port: Port) {
+    let Port {
+        listener,
+        speaks,
+        counted,
+        ..
+    } = port;
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let _ = stream.set_nodelay(true);
                 if server.tcp_keep_alive {
                     let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new());
+                }
+                if counted {
+                    let connections = &mut server.pipeline.borrow_mut().stats.connections;
+                    match peer.ip().to_canonical().is_loopback() {
+                        true => connections.non_mtls_local += 1,
+                        false => connections.non_mtls_remote += 1,
+                    }
                 }
                 let server = server.clone();
                 match &speaks {

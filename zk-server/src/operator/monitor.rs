@@ -75,7 +75,7 @@ pub fn gauges<C: Commit>(pipeline: &Pipeline<C>) -> [(&'static str, Number); 24]
         ("avg_latency", Number::Double(latency.mean())),
         ("outstanding_requests", count(pipeline.commit.outstanding())),
         ("znode_count", count(db.tree.node_count())),
-        ("global_sessions", count(db.sessions.committed().len())),
+        ("global_sessions", count(db.sessions.committed_count())),
         (
             "non_mtls_remote_conn_count",
             connections.non_mtls_remote.into(),

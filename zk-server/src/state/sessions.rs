@@ -203,6 +203,12 @@ impl Sessions {
         sessions
     }
 
+    /// How many sessions there are whose creation has been applied.
+    pub fn committed_count(&self) -> usize {
+        let committed = self.by_id.values().filter(|session| session.committed);
+        committed.count()
+    }
+
     /// How many sessions there are.
     pub fn len(&self) -> usize {
         self.by_id.len()
