@@ -99,6 +99,7 @@ impl ServerConfig {
         let mut values = load::load(command_line)?;
         check_quorum_auth(&values)?;
         note_relative_paths(&mut values);
+        note_kept_containers(&mut values)?;
         let plain = standalone::plain_address(&mut values)?;
         let secure = standalone::secure_address(&mut values)?;
         let auth = authentication::options(&values, &command_line.properties)?;
@@ -223,6 +224,14 @@ fn note_relative_paths(values: &mut Values) {
             values.note(true, text);
         }
     }
+}
+
+fn note_kept_containers(values: &mut Values) -> Result<(), ConfigError> {
+    if values.required::<i64>("znode.container.maxPerMinute")? == 0 {
+        let text = "znode.container.maxPerMinute=0: containers and TTL znodes are never deleted";
+        values.note(true, text.to_owned());
+    }
+    Ok(())
 }
 
 /// The words that are answered; `FourLetterCommands` adds `isro` where a server may be read-only.
