@@ -34,3 +34,44 @@ pub fn purge(directories: &Directories, retain: usize) -> Result<usize, StorageE
     }
     Ok(removed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The names that ZooKeeper's own PurgeTxnLog left of these with `-n 3`.
+    #[test]
+    fn the_same_files_stay_as_with_zookeeper() {
+        let home = tempfile::tempdir().unwrap();
+        let directories = Directories::open(home.path(), home.path(), true).unwrap();
+        let put = |name: &str, bytes: &[u8]| fs::write(directories.logs.join(name), bytes).unwrap();
+        let whole = [&[0; 100][..], &crate::storage::snapshot::SEAL_END].concat();
+        for zxid in ["10", "20", "30", "50"] {
+            put(&format!("snapshot.{zxid}"), &whole);
+        }
+        put("snapshot.40", b"ZKSN");
+        for zxid in ["1", "11", "15", "21", "31", "45", "51", "14.bak"] {
+            put(&format!("log.{zxid}"), b"");
+        }
+        put("other", b"");
+        assert_eq!(purge(&directories, 3).unwrap(), 4);
+        let mut left: Vec<String> = fs::read_dir(&directories.logs)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        let expected = [
+            "log.15",
+            "log.21",
+            "log.31",
+            "log.45",
+            "log.51",
+            "other",
+            "snapshot.20",
+            "snapshot.30",
+            "snapshot.40",
+            "snapshot.50",
+        ];
+        assert_eq!(left, expected);
+    }
+}
