@@ -7,9 +7,10 @@ use std::fs;
 use std::path::PathBuf;
 
 use bytes::BytesMut;
+use common::zk::data::Acl;
 use zk_server::state::database::{Database, DatabaseOptions};
 use zk_server::state::sessions::password;
-use zk_server::state::tree::{Tree, TreeOptions};
+use zk_server::state::tree::{NewNode, Tree, TreeOptions};
 use zk_server::state::znode::ExtendedTypes;
 use zk_server::storage::compression::Compression;
 use zk_server::storage::files::Directories;
@@ -199,3 +200,38 @@ const PASSWORDS: [(i64, [u8; 16]); 5] = [
         ],
     ),
 ];
+
+/// ZooKeeper deletes them when it has loaded its data, and so that nothing later is replayed
+/// over them a new snapshot is there at once.
+#[test]
+fn ephemerals_of_sessions_that_are_gone_are_deleted() {
+    let home = tempfile::tempdir().unwrap();
+    let directories = Directories::open(home.path(), home.path(), true).unwrap();
+    let mut tree = Tree::new(DATABASE.tree);
+    for (path, owner) in [("/lives", 5), ("/orphan", 6), ("/stays", 0)] {
+        let new = NewNode {
+            path,
+            data: None,
+            acl: &Acl::open(),
+            owner,
+            parent_cversion: -1,
+        };
+        tree.create(new, 3, 0).unwrap();
+    }
+    let sessions = [(5, 30_000)];
+    write_whole(&directories, &tree, &sessions, 3, Compression::Gzip).unwrap();
+    let options = RecoveryOptions {
+        database: DATABASE,
+        read_only: false,
+        ..RecoveryOptions::read_only()
+    };
+    let recovered = recover(&directories, &options).unwrap();
+    assert_eq!(recovered.orphans, 1);
+    assert!(recovered.database.tree.get("/orphan").is_none());
+    assert!(recovered.database.tree.get("/lives").is_some());
+    let files = directories.snapshot_files().unwrap();
+    assert_eq!(files.len(), 1, "{files:?}");
+    let again = snapshot_reader::load(&files[0].path, DATABASE.tree).unwrap();
+    assert_eq!(nodes(&again.tree), nodes(&recovered.database.tree));
+    assert_eq!(again.digest, Some((3, again.tree.digest())));
+}
