@@ -21,7 +21,9 @@ fn copies() -> tempfile::TempDir {
     fs::create_dir(&version).unwrap();
     for entry in fs::read_dir(golden("")).unwrap() {
         let entry = entry.unwrap();
-        fs::copy(entry.path(), version.join(entry.file_name())).unwrap();
+        if entry.file_type().unwrap().is_file() {
+            fs::copy(entry.path(), version.join(entry.file_name())).unwrap();
+        }
     }
     home
 }
