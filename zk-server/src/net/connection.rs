@@ -102,6 +102,7 @@ impl<C: Commit> Connection<'_, C> {
         let mut frames = FrameReader::new(self.server.max_frame_bytes);
         let session_by = Instant::now() + self.server.sessionless_timeout;
         let mut asked = false;
+        let mut end_by = None;
         if self.link.transport.is_secure()
             // What came with the end of the handshake makes no socket readable any more.
             && let Err(ending) = self.read(&mut frames)
@@ -117,10 +118,13 @@ impl<C: Commit> Connection<'_, C> {
                 tokio::task::yield_now().await;
                 continue;
             }
-            let Some(interest) = self.interest() else {
+            let Some((interest, closing)) = self.interest() else {
                 self.link.wake.notified().await;
                 continue;
             };
+            if closing {
+                end_by.get_or_insert_with(|| Instant::now() + self.server.sessionless_timeout);
+            }
             tokio::select! {
                 ready = self.link.transport.ready(interest) => {
                     let Ok(ready) = ready else { return Ending::Eof };
@@ -134,7 +138,10 @@ impl<C: Commit> Connection<'_, C> {
                     }
                 }
                 () = self.link.wake.notified() => {}
-                () = tokio::time::sleep_until(session_by), if !asked => {
+                () = tokio::time::sleep_until(end_by.unwrap_or(session_by)), if !asked || closing => {
+                    if closing {
+                        return Ending::Error("the last answers are not read".to_owned());
+                    }
                     let stats = &mut self.server.pipeline.borrow_mut().stats;
                     stats.connections.sessionless_expired += 1;
                     return Ending::Error("no session was asked for in time".to_owned());
@@ -143,16 +150,18 @@ impl<C: Commit> Connection<'_, C> {
         }
     }
 
-    /// What the socket is to be watched for; `None`: only the pipeline has the next word.
-    fn interest(&self) -> Option<Interest> {
+    /// What the socket is to be watched for, and whether the connection ends once everything is
+    /// sent; `None`: only the pipeline has the next word.
+    fn interest(&self) -> Option<(Interest, bool)> {
         let pipeline = self.server.pipeline.borrow();
         let client = pipeline.clients.get(self.id)?;
-        match (client.wants_input(), client.blocked) {
-            (true, true) => Some(Interest::READABLE | Interest::WRITABLE),
-            (true, false) => Some(Interest::READABLE),
-            (false, true) => Some(Interest::WRITABLE),
-            (false, false) => None,
-        }
+        let interest = match (client.wants_input(), client.blocked) {
+            (true, true) => Interest::READABLE | Interest::WRITABLE,
+            (true, false) => Interest::READABLE,
+            (false, true) => Interest::WRITABLE,
+            (false, false) => return None,
+        };
+        Some((interest, client.phase == Phase::Closing))
     }
 
     /// Reads what the socket has.

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 use integration_tests::raw::{Body, Got, Hello, Raw};
+use integration_tests::stack::{Maker, ZooKeeper};
 
 use super::lab::{Lab, same};
 
@@ -135,4 +136,24 @@ fn writes_on_a_connection_that_is_left_behind_still_count() -> Result<()> {
         let lines = lab.collect(&mut second)?;
         lab.note("the last of them", lines)
     })
+}
+
+/// Who knows no more than the id of a session cannot cut it off; at Apache's server anybody can.
+#[test]
+fn a_wrong_password_leaves_the_connection_of_the_session_alone() -> Result<()> {
+    for (maker, expected) in [(Maker::Apache, false), (Maker::Ours, true)] {
+        let server = ZooKeeper::start(maker)?;
+        let (mut owner, welcome) = Raw::with_session(server.address(), &Hello::default())?;
+        let wrong = Hello {
+            session: welcome.session,
+            ..Hello::default()
+        };
+        let mut other = Raw::connect(server.address())?;
+        other.send(&wrong.body().framed());
+        other.receive()?;
+        owner.send(&exists("/", false).framed());
+        let goes_on = matches!(owner.receive()?, Got::Frame(_));
+        ensure!(goes_on == expected, "{maker:?}: {goes_on}");
+    }
+    Ok(())
 }
