@@ -198,4 +198,20 @@ mod tests {
             tree.end_checkpoint();
         }
     }
+
+    #[test]
+    fn a_replayed_deletion_takes_what_came_later_with_it() {
+        let mut tree = Tree::new(TreeOptions::default());
+        let (before, bytes) = (all(&tree).len(), tree.data_bytes());
+        for (path, zxid) in [("/p", 5), ("/p/a", 6), ("/p/a/b", 7), ("/p/c", 8)] {
+            create(&mut tree, path, zxid);
+        }
+        tree.delete("/p", 2).unwrap();
+        assert_eq!((all(&tree).len(), tree.data_bytes()), (before, bytes));
+        for path in ["/p", "/p/c", "/p/a"] {
+            create(&mut tree, path, 9);
+        }
+        let names: Vec<&str> = tree.get("/p").unwrap().children().collect();
+        assert_eq!(names, ["c", "a"]);
+    }
 }

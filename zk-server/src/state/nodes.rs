@@ -142,6 +142,11 @@ impl Nodes {
         Some(self.record(id).parent).filter(|parent| *parent != NOBODY)
     }
 
+    /// One of the children; none if there are none.
+    pub fn last_child(&self, id: NodeId) -> Option<NodeId> {
+        self.record(id).children.as_ref()?.last().copied()
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.table.len()

@@ -288,17 +288,41 @@ impl Tree {
             parent.stat.pzxid = parent.stat.pzxid.max(zxid);
         });
         let id = self.nodes.find(path).ok_or(TreeError::NoNode)?;
-        self.keep(id);
-        let node = self.nodes.remove(id);
-        self.digest = self.digest.wrapping_sub(u64::from(node.digest));
-        self.data_bytes -= (path.len() + node.data_len()) as i64;
-        self.acls.release(node.acl);
-        self.forget_owner(path, node.stat.ephemeral_owner);
+        self.take_out_children(id);
+        let node = self.take_out(id);
         if name == quota::LIMITS && parent_key.starts_with(quota::QUOTA_ROOT) {
             self.quotas.remove(&parent_key[quota::QUOTA_ROOT.len()..]);
         }
         self.add_usage(path, -1, -(node.data_len() as i64));
         Ok(())
+    }
+
+    /// A znode that a transaction deletes has no children, but for one case: it is replayed over a
+    /// snapshot that already has the next znode of that path, and what came below that. Those are
+    /// made again by the transactions that follow.
+    fn take_out_children(&mut self, id: NodeId) {
+        let mut line = Vec::new();
+        let mut at = id;
+        while self.nodes.get(id).child_count() > 0 {
+            match self.nodes.last_child(at) {
+                Some(child) => line.push(std::mem::replace(&mut at, child)),
+                None => {
+                    self.take_out(at);
+                    at = line.pop().unwrap_or(id);
+                }
+            }
+        }
+    }
+
+    /// Takes a znode without children out.
+    fn take_out(&mut self, id: NodeId) -> Znode {
+        self.keep(id);
+        let node = self.nodes.remove(id);
+        self.digest = self.digest.wrapping_sub(u64::from(node.digest));
+        self.data_bytes -= node.path_and_data().len() as i64;
+        self.acls.release(node.acl);
+        self.forget_owner(node.path(), node.stat.ephemeral_owner);
+        node
     }
 
     /// Sets data and version.
@@ -381,6 +405,12 @@ impl Tree {
         };
         if let Some(id) = self.nodes.find(path) {
             // Twice in one snapshot: the later one counts.
+            let old = self.nodes.get(id);
+            let (old_acl, old_owner) = (old.acl, old.stat.ephemeral_owner);
+            self.data_bytes += data.map_or(0, <[u8]>::len) as i64 - old.data_len() as i64;
+            self.acls.release(old_acl);
+            self.forget_owner(path, old_owner);
+            self.note_owner(path, stat.ephemeral_owner);
             self.change(id, |node| {
                 node.set_data(data);
                 (node.acl, node.stat) = (acl, stat);
