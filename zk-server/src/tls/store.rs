@@ -18,7 +18,7 @@ pub enum TlsError {
     #[error("{key}: cannot read {}: {source}", path.display())]
     Io {
         /// The key that names it.
-        key: &'static str,
+        key: String,
         /// The file.
         path: PathBuf,
         /// The system's reason.
@@ -59,7 +59,7 @@ impl StoreOptions {
                 "its name does not end in .jks, .p12 or .pem; say what it is with the .type key (JKS, PKCS12, PEM)",
             ));
         };
-        let bytes = self.read_file(&self.path)?;
+        let bytes = self.read_file(self.key, &self.path)?;
         let password = self.password()?;
         match kind {
             StoreKind::Pem => pem::read(&bytes, &password).map_err(|e: PemError| self.error(e.to_string())),
@@ -87,14 +87,15 @@ impl StoreOptions {
         let Some(path) = &self.password_path else {
             return Ok(self.password.clone());
         };
-        let bytes = self.read_file(path)?;
+        let key = self.key.replace(".location", ".passwordPath");
+        let bytes = self.read_file(&key, path)?;
         let text = String::from_utf8_lossy(&bytes);
         Ok(text.strip_suffix('\n').unwrap_or(&text).to_owned())
     }
 
-    fn read_file(&self, path: &Path) -> Result<Vec<u8>, TlsError> {
+    fn read_file(&self, key: &str, path: &Path) -> Result<Vec<u8>, TlsError> {
         let io = |source| TlsError::Io {
-            key: self.key,
+            key: key.to_owned(),
             path: path.to_owned(),
             source,
         };
