@@ -17,7 +17,7 @@ use crate::steady::sample;
 use crate::wire;
 use crate::workload::put_number;
 
-/// The heap of ZooKeeper's own start script.
+/// The heap of ZooKeeper's own start script; as Kafka's scripts do, all of it from the start.
 const HEAP: &str = "1000M";
 /// Children of one node of the big tree.
 const FAMILY: u64 = 1000;
