@@ -41,7 +41,8 @@ fn shown(lab: &Lab, got: &Got) -> String {
 fn the_end_of_a_session_is_the_same() -> Result<()> {
     same("", |lab| {
         lab.exchange("close", &[close()])?;
-        lab.exchange("close twice", &[close(), close()])?;
+        // What is sent behind it is dropped by ours; with Apache's server it depends on its threads
+        // whether it still takes a zxid.
         lab.exchange("close with a record", &[close().bytes(&[1, 2, 3])])?;
         lab.exchange(
             "close with ephemerals",
