@@ -12,8 +12,10 @@ use anyhow::{Context, Result, bail, ensure};
 use integration_tests::ports::Port;
 use integration_tests::python;
 use integration_tests::raw::{Body, Got, Hello, Raw};
+use integration_tests::requests::Random;
 use integration_tests::stack::{Maker, ZooKeeper, ask};
 use integration_tests::workspace::Scratch;
+use integration_tests::zk;
 use regex_lite::Regex;
 
 /// All words that do not begin something anew.
@@ -440,6 +442,59 @@ fn operators_are_told_the_same() -> Result<()> {
     ensure!(theirs.len() > 15, "only {theirs:?}");
     ensure!(theirs == mine, "audit\n{theirs:#?}\n{mine:#?}");
     odd_requests_get_the_same_statuses(&apache, &ours)
+}
+
+/// Two clients in turn send random requests.
+fn random_traffic(address: SocketAddr, seed: u64, count: usize) -> Result<Vec<zk::Client>> {
+    let mut random = Random::new(seed);
+    let mut clients = vec![zk::Client::connect(address)?, zk::Client::connect(address)?];
+    let mut zxid = 0;
+    for n in 0..count {
+        let request = random.request(zxid);
+        let client = &mut clients[n % 2];
+        match client.call(&request) {
+            Ok((told, _)) => zxid = told.max(zxid),
+            // It was one that ends the connection.
+            Err(_) => *client = zk::Client::connect(address)?,
+        }
+    }
+    Ok(clients)
+}
+
+/// Whatever is asked, what counts requests and not time comes to the same.
+#[test]
+fn random_requests_are_counted_the_same() -> Result<()> {
+    let seed = std::env::var("TANDEM_SEED").map_or(Ok(11), |text| text.parse())?;
+    let more = "extendedTypesEnabled=true\nminSessionTimeout=600000\nmaxSessionTimeout=6000000";
+    let apache = Operated::start(Maker::Apache, more)?;
+    let ours = Operated::start(Maker::Ours, more)?;
+    let _clients = (
+        random_traffic(apache.server.address(), seed, 1500)?,
+        random_traffic(ours.server.address(), seed, 1500)?,
+    );
+    let theirs = ask(apache.server.address(), "mntr")?;
+    let mine = ask(ours.server.address(), "mntr")?;
+    let (theirs, mine) = (numbers(&theirs), numbers(&mine));
+    let mut wrong = String::new();
+    let counted = |name: &&&str| COUNTED.contains(*name) || name.contains("_per_namespace");
+    for name in theirs.keys().chain(mine.keys()).filter(counted) {
+        if theirs.get(name) != mine.get(name) {
+            let (one, other) = (theirs.get(name), mine.get(name));
+            let _ = writeln!(wrong, "{name} is {one:?} at Apache's and {other:?} at ours");
+        }
+    }
+    ensure!(wrong.is_empty(), "seed {seed}\n{wrong}");
+    let (theirs, mine) = (apache.audit()?, ours.audit()?);
+    for (one, other) in theirs.iter().zip(&mine) {
+        ensure!(one == other, "seed {seed}: audit\n{one}\n{other}");
+    }
+    ensure!(
+        theirs.len() == mine.len(),
+        "{} and {}",
+        theirs.len(),
+        mine.len()
+    );
+    Ok(())
 }
 
 /// Namespaces come in the order of a hash table.
