@@ -476,7 +476,11 @@ fn random_requests_are_counted_the_same() -> Result<()> {
     let mine = ask(ours.server.address(), "mntr")?;
     let (theirs, mine) = (numbers(&theirs), numbers(&mine));
     let mut wrong = String::new();
-    let counted = |name: &&&str| COUNTED.contains(*name) || name.contains("_per_namespace");
+    let counted = |name: &&&str| {
+        // Apache's server counts the root's data twice when it starts, and once when it is set.
+        let exact = COUNTED.contains(*name) && **name != "zk_approximate_data_size";
+        exact || name.contains("_per_namespace")
+    };
     for name in theirs.keys().chain(mine.keys()).filter(counted) {
         if theirs.get(name) != mine.get(name) {
             let (one, other) = (theirs.get(name), mine.get(name));

@@ -17,6 +17,7 @@ use common::zk::txn::{CloseSessionTxn, TxnBody, TxnEntry, TxnHeader};
 use crate::state::acl_cache::SharedAcl;
 use crate::state::database::{Database, Event};
 use crate::state::digest::DigestHistory;
+use crate::state::text::java_length;
 use crate::state::tree::{NewNode, Tree, TreeError, split};
 use crate::state::watches::ConnectionId;
 use crate::state::znode::Lifetime;
@@ -257,7 +258,7 @@ fn delete(
 }
 
 fn count_write(db: &mut Database, path: &str, data: Option<&Bytes>) {
-    let bytes = path.len() + data.map_or(0, Bytes::len);
+    let bytes = java_length(path.as_bytes()) + data.map_or(0, Bytes::len);
     db.stats.writes.observe(path, bytes as u64);
 }
 

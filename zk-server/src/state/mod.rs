@@ -15,6 +15,7 @@ pub mod quota;
 pub mod read;
 pub mod request;
 pub mod sessions;
+pub mod text;
 pub mod tree;
 pub mod watch_table;
 pub mod watches;

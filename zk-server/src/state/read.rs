@@ -18,6 +18,7 @@ use crate::state::acl_cache::SharedAcl;
 use crate::state::database::{Database, Event};
 use crate::state::nodes::NodeRef;
 use crate::state::permission;
+use crate::state::text::java_length;
 use crate::state::watches::{ConnectionId, WatchMode};
 use crate::state::znode::ExtendedTypes;
 
@@ -120,7 +121,7 @@ fn readable<'d>(
 }
 
 fn count_read(db: &mut Database, path: &str, bytes: usize) {
-    let bytes = path.len() + bytes + STAT_BYTES;
+    let bytes = java_length(path.as_bytes()) + bytes + STAT_BYTES;
     db.stats.reads.observe(path, bytes as u64);
 }
 
@@ -186,7 +187,7 @@ fn get_children(
     let mut bytes = 0;
     for child in node.children() {
         encode_str(child, out);
-        bytes += child.len();
+        bytes += java_length(child.as_bytes());
     }
     count_read(db, &r.path, bytes);
     if r.watch {
@@ -249,7 +250,7 @@ fn multi_read(
                 }
                 _ => (
                     MultiResult::GetChildren(node.children().map(Into::into).collect()),
-                    node.children().map(str::len).sum(),
+                    node.children().map(|c| java_length(c.as_bytes())).sum(),
                 ),
             },
         };

@@ -9,6 +9,7 @@ use crate::state::checkpoint::{Checkpoint, Frozen};
 use crate::state::digest;
 use crate::state::nodes::{NewRecord, NodeId, NodeRef, Nodes};
 use crate::state::quota::{self, QuotaNumbers, QuotaPaths};
+use crate::state::text::java_length;
 use crate::state::znode::{ExtendedTypes, Lifetime, Znode, created_stat};
 
 /// Path of the znode that holds an ensemble's configuration.
@@ -94,6 +95,11 @@ fn key(path: &str) -> &str {
 pub fn split(path: &str) -> Option<(&str, &str)> {
     let slash = path.rfind('/')?;
     Some((&path[..slash], &path[slash + 1..]))
+}
+
+/// What a znode adds to `approximate_data_size`.
+fn counted_bytes(node: &Znode) -> i64 {
+    (java_length(node.path().as_bytes()) + node.data_len()) as i64
 }
 
 impl Tree {
@@ -319,7 +325,7 @@ impl Tree {
         self.keep(id);
         let node = self.nodes.remove(id);
         self.digest = self.digest.wrapping_sub(u64::from(node.digest));
-        self.data_bytes -= node.path_and_data().len() as i64;
+        self.data_bytes -= counted_bytes(&node);
         self.acls.release(node.acl);
         self.forget_owner(node.path(), node.stat.ephemeral_owner);
         node
@@ -496,7 +502,7 @@ impl Tree {
             node.digest = digest::of(node);
         }
         self.digest = self.digest.wrapping_add(u64::from(node.digest));
-        self.data_bytes += node.path_and_data().len() as i64;
+        self.data_bytes += counted_bytes(&node);
         id
     }
 
