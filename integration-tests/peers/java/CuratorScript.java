@@ -145,13 +145,31 @@ public class CuratorScript {
         }
     }
 
-    /** Ends a client's session as the server would: from elsewhere. */
+    /**
+     * Ends a client's session as the server would: from elsewhere. The client may take its session back before it is
+     * closed; then once more.
+     */
     static void endSession(CuratorFramework client) throws Exception {
         ZooKeeper zk = client.getZookeeperClient().getZooKeeper();
-        CountDownLatch connected = new CountDownLatch(1);
-        ZooKeeper twin = new ZooKeeper(address, 20_000, event -> connected.countDown(), zk.getSessionId(), zk.getSessionPasswd());
-        connected.await(30, TimeUnit.SECONDS);
-        twin.close();
+        long session = zk.getSessionId();
+        byte[] password = zk.getSessionPasswd();
+        for (int attempt = 0; attempt < 10; attempt++) {
+            CountDownLatch connected = new CountDownLatch(1);
+            ZooKeeper twin = new ZooKeeper(address, 20_000, event -> connected.countDown(), session, password);
+            connected.await(30, TimeUnit.SECONDS);
+            twin.close();
+            for (int wait = 0; wait < 300; wait++) {
+                try {
+                    if (client.getZookeeperClient().getZooKeeper().getSessionId() != session) {
+                        return;
+                    }
+                } catch (KeeperException e) {
+                    // Between two sessions.
+                }
+                Thread.sleep(10);
+            }
+        }
+        say("session", "STILL THERE");
     }
 
     static void nodes() throws Exception {

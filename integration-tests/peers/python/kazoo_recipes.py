@@ -62,11 +62,20 @@ def in_threads(*calls):
 
 
 def end_session(client):
-    """Ends a client's session as the server would: from elsewhere."""
-    twin = KazooClient(hosts=address, timeout=10, client_id=client.client_id)
-    twin.start(timeout=LIMIT)
-    twin.stop()
-    twin.close()
+    """Ends a client's session as the server would: from elsewhere.
+
+    The client may take its session back before it is closed; then once more.
+    """
+    session = client.client_id
+    deadline = time.monotonic() + LIMIT
+    while client.client_id == session and time.monotonic() < deadline:
+        twin = KazooClient(hosts=address, timeout=10, client_id=session)
+        twin.start(timeout=LIMIT)
+        twin.stop()
+        twin.close()
+        again = time.monotonic() + 2
+        while client.client_id == session and time.monotonic() < again:
+            time.sleep(0.01)
 
 
 one, two = connected(), connected()
@@ -75,12 +84,14 @@ one, two = connected(), connected()
 mine, theirs = Lock(one, "/lock", "one"), Lock(two, "/lock", "two")
 print("lock", mine.acquire(timeout=LIMIT), names(one, "/lock"), mine.contenders())
 print("not theirs", theirs.acquire(blocking=False))
-waiting = threading.Thread(target=lambda: print("theirs then", theirs.acquire(timeout=LIMIT)))
+got = []
+waiting = threading.Thread(target=lambda: got.append(theirs.acquire(timeout=LIMIT)))
 waiting.start()
 until("two contenders", lambda: len(mine.contenders()) == 2)
 print("contenders", mine.contenders())
 mine.release()
 waiting.join(LIMIT)
+print("theirs then", got)
 theirs.release()
 print("free", names(one, "/lock"))
 total = 0
@@ -115,10 +126,12 @@ print("third then", leases[2].acquire(timeout=LIMIT))
 barrier = Barrier(one, "/barrier")
 barrier.create()
 print("barrier", Barrier(two, "/barrier").wait(0.2))
-waiting = threading.Thread(target=lambda: print("barrier then", Barrier(two, "/barrier").wait(LIMIT)))
+waited = []
+waiting = threading.Thread(target=lambda: waited.append(Barrier(two, "/barrier").wait(LIMIT)))
 waiting.start()
 print("removed", barrier.remove())
 waiting.join(LIMIT)
+print("barrier then", waited)
 passed = []
 
 
