@@ -502,7 +502,7 @@ impl Tree {
             node.digest = digest::of(node);
         }
         self.digest = self.digest.wrapping_add(u64::from(node.digest));
-        self.data_bytes += counted_bytes(&node);
+        self.data_bytes += counted_bytes(node);
         id
     }
 
