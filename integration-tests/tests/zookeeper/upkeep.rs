@@ -10,10 +10,10 @@ use integration_tests::stack::{Maker, ZooKeeper};
 use integration_tests::transcript::Transcript;
 use integration_tests::{apache, compare, process, workspace};
 
-/// Checks come quickly, and one that never had a child lives for two seconds.
+/// Checks come quickly, and one that never had a child lives for four seconds.
 const CHECKS: &[&str] = &[
     "-Dznode.container.checkIntervalMs=100",
-    "-Dznode.container.maxNeverUsedIntervalMs=2000",
+    "-Dznode.container.maxNeverUsedIntervalMs=4000",
 ];
 
 fn play(maker: Maker, settings: &str, script: &[&str]) -> Result<Transcript> {
