@@ -17,6 +17,16 @@ use crate::storage::log_file::HEADER;
 /// A file grows by `preallocate_bytes` when less than this is left of it (FilePadding.java).
 const PADDING_MARGIN_BYTES: u64 = 4096;
 
+/// So many bytes of zeros are written ahead of the log at a time. Where blocks are in place
+/// already, a sync writes the batch and nothing of the file system's own, which halves its time
+/// and lets it not wait for others' writes.
+const ZEROS_AHEAD_BYTES: usize = 512 << 10;
+
+/// A larger batch brings new blocks of its own: writing them twice costs more than it saves.
+const LARGE_BATCH_BYTES: usize = 64 << 10;
+
+static ZEROS: [u8; ZEROS_AHEAD_BYTES] = [0; ZEROS_AHEAD_BYTES];
+
 /// How the log is written.
 #[derive(Clone, Debug)]
 pub struct LogOptions {
@@ -139,6 +149,25 @@ struct Current {
     file: File,
     position: u64,
     size: u64,
+    /// Up to here the file has blocks.
+    zeroed: u64,
+}
+
+impl Current {
+    /// Sees to it that a small batch finds blocks in place. Never beyond the preallocated size.
+    fn write_zeros_ahead(&mut self, coming: usize) {
+        let end = self.position + coming as u64;
+        if end <= self.zeroed || coming > LARGE_BATCH_BYTES {
+            return;
+        }
+        let begin = self.zeroed.max(self.position);
+        let length = (self.size.saturating_sub(begin)).min(ZEROS_AHEAD_BYTES as u64) as usize;
+        self.zeroed = match self.file.write_all_at(&ZEROS[..length], begin) {
+            Ok(()) => begin + length as u64,
+            // The disk may have room for the batch all the same; its own write will tell.
+            Err(_) => u64::MAX,
+        };
+    }
 }
 
 #[derive(Debug)]
@@ -164,6 +193,7 @@ impl Log {
             None => self.create(batch.first_zxid)?,
         };
         self.preallocate(&mut current, batch.bytes.len() as u64)?;
+        current.write_zeros_ahead(batch.bytes.len());
         current
             .file
             .write_all_at(&batch.bytes, current.position)
@@ -209,6 +239,7 @@ impl Log {
             file,
             position,
             size: position,
+            zeroed: position,
         })
     }
 
@@ -244,6 +275,45 @@ fn padded(end: u64, size: u64, step: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn zeros_ahead_change_nothing_that_a_reader_sees() {
+        let directory = tempfile::tempdir().unwrap();
+        for preallocate_bytes in [0, 1 << 20] {
+            let mut log = Log {
+                directories: Directories::open(directory.path(), directory.path(), true).unwrap(),
+                options: LogOptions {
+                    preallocate_bytes,
+                    force_sync: true,
+                    size_limit_bytes: 0,
+                    warn_sync_after: Duration::from_secs(60),
+                },
+                current: None,
+            };
+            let mut expected = HEADER.to_vec();
+            // Small, across what was filled with zeros, too large to fill ahead for, small again.
+            for (i, length) in [100, 60_000, 500_000, 100, 60_000].into_iter().enumerate() {
+                let bytes = BytesMut::from(&vec![b'a' + i as u8; length][..]);
+                expected.extend_from_slice(&bytes);
+                let batch = Batch {
+                    bytes,
+                    first_zxid: 7,
+                    roll: false,
+                    entries: 1,
+                };
+                log.write(&batch).unwrap();
+            }
+            let written = std::fs::read(log.directories.log(7)).unwrap();
+            let size = padded(
+                expected.len() as u64,
+                HEADER.len() as u64,
+                preallocate_bytes,
+            );
+            assert_eq!(written.len() as u64, size.max(expected.len() as u64));
+            assert_eq!(written[..expected.len()], expected);
+            assert!(written[expected.len()..].iter().all(|byte| *byte == 0));
+        }
+    }
 
     #[test]
     fn files_grow_as_zookeepers_do() {
