@@ -9,8 +9,9 @@ use integration_tests::raw::{Body, Got, Hello, Raw, Welcome};
 use integration_tests::stack::{Maker, ZooKeeper};
 use integration_tests::transcript::{Step, Transcript};
 
-/// Sessions that outlive the test, so that no expiry moves a zxid.
-const SETTINGS: &str = "minSessionTimeout=600000\nmaxSessionTimeout=6000000";
+/// Sessions that outlive the test, so that no expiry moves a zxid. A tick longer than any test keeps even those that
+/// ask for no time at all (a `createSession` from a client does).
+const SETTINGS: &str = "tickTime=100000000\nminSessionTimeout=600000\nmaxSessionTimeout=6000000";
 
 /// Wall clocks this near to the start of the test are times, in milliseconds.
 const NEAR_MS: u64 = 3_600_000;
