@@ -316,27 +316,38 @@ fn multi_op(kind: i32, reader: &mut Reader) -> Result<NullableOp, JuteError> {
     }
 }
 
-/// A multi that is malformed before the real server has taken a zxid, or after it has but before
-/// the zxid was put into a transaction; its answer holds no results.
-fn multi(reader: &mut Reader) -> Result<Odd, JuteError> {
-    let empty = || OddAnswer::after(Request::MultiRead(MultiRequest::default()), true);
-    let mut ops: Vec<MultiOp> = Vec::new();
+/// The operations of a multi, none if one has a null ACL, behind which nothing is read.
+fn multi_ops(reader: &mut Reader) -> Result<Option<Vec<NullableOp>>, JuteError> {
+    let mut ops = Vec::new();
     let mut kind = None;
-    let mut without_path = false;
     loop {
         let header: MultiHeader = reader.read()?;
         if header.done {
-            break;
+            return Ok(Some(ops));
         }
         let op = multi_op(header.kind, reader)?;
         let is_read = match &op {
-            NullableOp::WithoutAcl => return Ok(Odd::Answer(empty())),
+            NullableOp::WithoutAcl => return Ok(None),
             NullableOp::WithoutPath(is_read) => *is_read,
             NullableOp::Op(op) => op.is_read(),
         };
         if *kind.get_or_insert(is_read) != is_read {
             return Err(JuteError::MixedMulti);
         }
+        ops.push(op);
+    }
+}
+
+/// A multi that is malformed before the real server has taken a zxid, or after it has but before
+/// the zxid was put into a transaction; its answer holds no results.
+fn multi(reader: &mut Reader) -> Result<Odd, JuteError> {
+    let empty = || OddAnswer::after(Request::MultiRead(MultiRequest::default()), true);
+    let mut ops: Vec<MultiOp> = Vec::new();
+    let mut without_path = false;
+    let Some(nullable) = multi_ops(reader)? else {
+        return Ok(Odd::Answer(empty()));
+    };
+    for op in nullable {
         match op {
             NullableOp::Op(op) => ops.push(op),
             _ => without_path = true,
@@ -352,25 +363,14 @@ fn multi(reader: &mut Reader) -> Result<Odd, JuteError> {
 /// Reads up to the first null; the results until then go out with the error.
 fn multi_read(reader: &mut Reader) -> Result<Odd, JuteError> {
     let mut ops = Vec::new();
-    let mut kind = None;
     let mut stopped = false;
-    loop {
-        let header: MultiHeader = reader.read()?;
-        if header.done {
-            break;
-        }
-        let op = multi_op(header.kind, reader)?;
-        let is_read = match &op {
-            NullableOp::WithoutAcl => return Ok(Odd::Answer(OddAnswer::MALFORMED)),
-            NullableOp::WithoutPath(is_read) => *is_read,
-            NullableOp::Op(op) => op.is_read(),
-        };
-        if *kind.get_or_insert(is_read) != is_read {
-            return Err(JuteError::MixedMulti);
-        }
+    let Some(nullable) = multi_ops(reader)? else {
+        return Ok(Odd::Answer(OddAnswer::MALFORMED));
+    };
+    for op in nullable {
         match op {
-            NullableOp::Op(op) if !stopped && is_read => ops.push(op),
-            NullableOp::Op(_) if is_read => {}
+            NullableOp::Op(op) if !stopped && op.is_read() => ops.push(op),
+            NullableOp::Op(op) if op.is_read() => {}
             _ => stopped = true,
         }
     }
