@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 use crate::auth::options::AuthOptions;
 use crate::metrics::server::ServerStats;
 use crate::pipeline::audit::Audit;
-use crate::pipeline::clients::{Clients, Link, Phase, Queued, UNSENT_LIMIT_BYTES};
+use crate::pipeline::clients::{Client, Clients, Link, Phase, Queued, UNSENT_LIMIT_BYTES};
 use crate::pipeline::clock::Clock;
 use crate::pipeline::commit::{Commit, Committed, Ticket};
 use crate::pipeline::containers::{self, Check};
@@ -339,15 +339,8 @@ impl<C: Commit> Pipeline<C> {
         let bytes = match request {
             Err(odd) => self.put_odd_answer(id, start, odd),
             Ok(request) => {
-                let ids = client.ids.clone();
-                let reader = Reader {
-                    connection: id,
-                    session: client.session,
-                    ids: &ids,
-                };
-                let (out, events) = (&mut client.out, &mut self.events);
-                let result = read(&mut self.db, request, reader, out, events);
-                reply::end_reply(start, result, out)
+                let result = read_for(&mut self.db, &mut self.events, id, client, request);
+                reply::end_reply(start, result, &mut client.out)
             }
         };
         if !self.events.is_empty() {
@@ -369,14 +362,7 @@ impl<C: Commit> Pipeline<C> {
         let Some(client) = self.clients.get_mut(id) else {
             return Ok(());
         };
-        let ids = client.ids.clone();
-        let reader = Reader {
-            connection: id,
-            session: client.session,
-            ids: &ids,
-        };
-        let (out, events) = (&mut client.out, &mut self.events);
-        read(&mut self.db, request, reader, out, events)
+        read_for(&mut self.db, &mut self.events, id, client, request)
     }
 
     pub(super) fn send(&mut self, id: ConnectionId, put: impl FnOnce(&mut bytes::BytesMut) -> u64) {
@@ -593,4 +579,20 @@ impl<C: Commit> Pipeline<C> {
             ticket,
         );
     }
+}
+
+/// Appends the record of a read's answer to what this client is sent.
+fn read_for(
+    db: &mut Database,
+    events: &mut Vec<Event>,
+    connection: ConnectionId,
+    client: &mut Client,
+    request: &Request,
+) -> Result<(), ErrorCode> {
+    let reader = Reader {
+        connection,
+        session: client.session,
+        ids: &client.ids,
+    };
+    read(db, request, reader, &mut client.out, events)
 }
