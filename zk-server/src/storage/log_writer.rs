@@ -160,10 +160,10 @@ impl Current {
         if end <= self.zeroed || coming > LARGE_BATCH_BYTES {
             return;
         }
-        let begin = self.zeroed.max(self.position);
-        let length = (self.size.saturating_sub(begin)).min(ZEROS_AHEAD_BYTES as u64) as usize;
-        self.zeroed = match self.file.write_all_at(&ZEROS[..length], begin) {
-            Ok(()) => begin + length as u64,
+        // The batch itself fills what is before.
+        let length = (self.size.saturating_sub(end)).min(ZEROS_AHEAD_BYTES as u64) as usize;
+        self.zeroed = match self.file.write_all_at(&ZEROS[..length], end) {
+            Ok(()) => end + length as u64,
             // The disk may have room for the batch all the same; its own write will tell.
             Err(_) => u64::MAX,
         };
