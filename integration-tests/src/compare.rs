@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use anyhow::{Result, ensure};
+
 use crate::transcript::{Step, Transcript};
 
 /// Describes every step that differs; empty when none does.
@@ -29,6 +31,19 @@ pub fn differences(reference: &Transcript, ours: &Transcript) -> String {
         );
     }
     report
+}
+
+/// Fails with the differences, if there are any.
+///
+/// # Errors
+/// When ours is not the reference.
+pub fn ensure_same(reference: &Transcript, ours: &Transcript) -> Result<()> {
+    let differences = differences(reference, ours);
+    ensure!(
+        differences.is_empty(),
+        "not as Apache's server:\n{differences}"
+    );
+    Ok(())
 }
 
 fn describe(report: &mut String, expected: &Step, found: &Step) {

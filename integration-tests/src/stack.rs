@@ -198,6 +198,24 @@ impl ZooKeeper {
         self.scratch.path().join("data")
     }
 
+    /// The log (`log`) or snapshot (`snapshot`) with the highest zxid in its name.
+    ///
+    /// # Errors
+    /// When there is none, or a name is none of ZooKeeper's.
+    pub fn newest(&self, kind: &str) -> Result<PathBuf> {
+        let mut newest = None;
+        for entry in fs::read_dir(self.data_directory().join("version-2"))? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let mut parts = name.split('.');
+            if parts.next() == Some(kind) {
+                let zxid = u64::from_str_radix(parts.next().unwrap_or_default(), 16)?;
+                newest = newest.max(Some((zxid, path)));
+            }
+        }
+        Ok(newest.with_context(|| format!("there is no {kind}"))?.1)
+    }
+
     /// Where its output files are.
     pub fn directory(&self) -> &Path {
         self.scratch.path()

@@ -31,19 +31,7 @@ fn wait_for_acknowledged(writer: &mut Writer, count: usize) -> Result<()> {
 
 /// The last log and how much of it is used.
 fn last_log(server: &ZooKeeper) -> Result<(PathBuf, u64)> {
-    let mut logs = Vec::new();
-    for entry in fs::read_dir(server.data_directory().join("version-2"))? {
-        let path = entry?.path();
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        if let Some(zxid) = name.strip_prefix("log.") {
-            logs.push((u64::from_str_radix(zxid, 16)?, path));
-        }
-    }
-    let path = logs.into_iter().max().context("there is no log")?.1;
+    let path = server.newest("log")?;
     let bytes = fs::read(&path)?;
     let used = bytes
         .iter()

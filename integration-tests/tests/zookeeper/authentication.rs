@@ -55,12 +55,7 @@ pub fn same_with(settings: &str, properties: &[&str], scripts: &[Script]) -> Res
         }
         Ok(transcript)
     };
-    let differences = compare::differences(&play(Maker::Apache)?, &play(Maker::Ours)?);
-    ensure!(
-        differences.is_empty(),
-        "not as Apache's server:\n{differences}"
-    );
-    Ok(())
+    compare::ensure_same(&play(Maker::Apache)?, &play(Maker::Ours)?)
 }
 
 fn raw(address: &str) -> Result<Finished> {

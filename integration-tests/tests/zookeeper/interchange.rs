@@ -2,8 +2,6 @@
 //! same sessions, through the servers' answers and through what their snapshots hold.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -270,27 +268,9 @@ fn verify(server: &ZooKeeper) -> Result<()> {
     Ok(())
 }
 
-/// The newest snapshot in the directory, its zxid and its name.
-fn newest_snapshot(server: &ZooKeeper) -> Result<PathBuf> {
-    let mut newest = None;
-    for entry in fs::read_dir(server.data_directory().join("version-2"))? {
-        let path = entry?.path();
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        if let Some(rest) = name.strip_prefix("snapshot.") {
-            let zxid = rest.split('.').next().unwrap_or_default();
-            newest = newest.max(Some((u64::from_str_radix(zxid, 16)?, path)));
-        }
-    }
-    Ok(newest.context("there is no snapshot")?.1)
-}
-
 /// What the newest snapshot holds, as our tool prints it: znodes by path, with ACLs instead of their numbers.
 fn stored(server: &ZooKeeper) -> Result<BTreeMap<String, Value>> {
-    let path = newest_snapshot(server)?;
+    let path = server.newest("snapshot")?;
     let told = offline(&["dump-snapshot", &path.display().to_string(), "--json"])?;
     ensure!(told.code == 0, "{}", told.stderr);
     let document: Value = serde_json::from_str(&told.stdout)?;

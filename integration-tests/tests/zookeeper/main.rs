@@ -35,12 +35,7 @@ fn same_on_both(script: impl Fn(&mut ZooKeeper) -> Result<Transcript>) -> Result
         std::fs::write(path.join(format!("{name}.apache")), reference.to_string())?;
         std::fs::write(path.join(format!("{name}.ours")), ours.to_string())?;
     }
-    let differences = compare::differences(&reference, &ours);
-    ensure!(
-        differences.is_empty(),
-        "not as Apache's server:\n{differences}"
-    );
-    Ok(())
+    compare::ensure_same(&reference, &ours)
 }
 
 #[test]

@@ -63,12 +63,7 @@ fn after_old_ttls(maker: Maker, settings: &str) -> Result<Transcript> {
 fn same_on_both(settings: &str, script: &[&str]) -> Result<()> {
     let reference = play(Maker::Apache, settings, script)?;
     let ours = play(Maker::Ours, settings, script)?;
-    let differences = compare::differences(&reference, &ours);
-    ensure!(
-        differences.is_empty(),
-        "not as Apache's server:\n{differences}"
-    );
-    Ok(())
+    compare::ensure_same(&reference, &ours)
 }
 
 #[test]
@@ -81,12 +76,7 @@ fn ttl_znodes_of_3_5_3_are_emulated_as_apaches_server_does() -> Result<()> {
     let settings = "extendedTypesEnabled=true\nemulate353TTLNodes=true";
     let reference = after_old_ttls(Maker::Apache, settings)?;
     let ours = after_old_ttls(Maker::Ours, settings)?;
-    let differences = compare::differences(&reference, &ours);
-    ensure!(
-        differences.is_empty(),
-        "not as Apache's server:\n{differences}"
-    );
-    Ok(())
+    compare::ensure_same(&reference, &ours)
 }
 
 #[test]
@@ -126,11 +116,7 @@ fn random_writes_meet_the_same_quotas() -> Result<()> {
     let reference = random_quotas(Maker::Apache, seed)?;
     let ours = random_quotas(Maker::Ours, seed)?;
     for (reference, ours) in reference.iter().zip(&ours) {
-        let differences = compare::differences(reference, ours);
-        ensure!(
-            differences.is_empty(),
-            "not as Apache's server:\n{differences}"
-        );
+        compare::ensure_same(reference, ours)?;
     }
     Ok(())
 }

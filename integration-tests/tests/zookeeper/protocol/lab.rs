@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use integration_tests::compare;
 use integration_tests::raw::{Body, Got, Hello, Raw, Welcome};
 use integration_tests::stack::{Maker, ZooKeeper};
@@ -258,10 +258,5 @@ pub fn same_settings(settings: &str, script: impl Fn(&mut Lab) -> Result<()>) ->
         Ok(lab.transcript)
     };
     let reference = run(Maker::Apache)?;
-    let differences = compare::differences(&reference, &run(Maker::Ours)?);
-    ensure!(
-        differences.is_empty(),
-        "not as Apache's server:\n{differences}"
-    );
-    Ok(())
+    compare::ensure_same(&reference, &run(Maker::Ours)?)
 }
