@@ -15,6 +15,7 @@ pub mod requests;
 pub mod scripts;
 pub mod stack;
 pub mod stock_tools;
+pub mod talk;
 pub mod transcript;
 pub mod workspace;
 pub mod zk;

@@ -1,16 +1,12 @@
 //! Shell: the same requests to our broker and to Apache's, in every version: the answers are the same.
 
-use std::fmt::Debug;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use integration_tests::stack::{Maker, Stack};
+use integration_tests::talk::{Talk, versions};
 use kafka_wire::api_key::ApiKey;
-use kafka_wire::header::{RequestHeader, ResponseHeader};
-use kafka_wire::message::{Message, Request};
 use kafka_wire::messages::api_versions::ApiVersionsRequest;
 use kafka_wire::messages::delete_records::{
     DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic,
@@ -25,83 +21,16 @@ use kafka_wire::messages::offset_for_leader_epoch::{
     OffsetForLeaderEpochRequest, OffsetForLeaderPartition, OffsetForLeaderTopic,
 };
 use kafka_wire::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
-use kafka_wire::reader::Reader;
 use kafka_wire::records::batch::{BatchBuilder, BatchBuilderOptions};
 use kafka_wire::records::compression::Codec;
 use kafka_wire::records::legacy::{MessageSetBuilder, MessageSetOptions};
 use kafka_wire::records::record::Record;
 use kafka_wire::wire::{Records, Uuid};
-use kafka_wire::writer::{Segment, Writer};
 use regex_lite::Regex;
 
 /// The time of all records, so that both brokers hold the same.
 const TIME_MS: i64 = 1_700_000_000_000;
 const TOPIC: &str = "answers";
-
-/// One connection and what was said on it.
-struct Talk {
-    stream: TcpStream,
-    address: SocketAddr,
-    lines: Vec<String>,
-}
-
-impl Talk {
-    fn with(address: SocketAddr) -> Result<Self> {
-        Ok(Self {
-            stream: connect(address)?,
-            address,
-            lines: Vec::new(),
-        })
-    }
-
-    /// Sends a request; `None` when the broker closes the connection instead of answering.
-    fn ask<R: Request>(&mut self, version: i16, request: &R) -> Result<Option<R::Response>> {
-        let api_key = ApiKey::from_code(R::API_KEY).context("unknown api")?;
-        let client_id = Some("answers".into());
-        let header = RequestHeader {
-            api_key,
-            api_version: version,
-            correlation_id: 5,
-            client_id,
-        };
-        let mut writer = Writer::new();
-        header.encode(&mut writer)?;
-        request.encode(&mut writer, version)?;
-        for segment in writer.into_frame()? {
-            if let Segment::Bytes(bytes) = segment {
-                self.stream.write_all(&bytes)?;
-            }
-        }
-        let mut size = [0; 4];
-        if self.stream.read_exact(&mut size).is_err() {
-            self.stream = connect(self.address)?;
-            return Ok(None);
-        }
-        let mut body = vec![0; u32::from_be_bytes(size) as usize];
-        self.stream.read_exact(&mut body)?;
-        let mut reader = Reader::new(Bytes::from(body));
-        ResponseHeader::decode(&mut reader, api_key, version)?;
-        Ok(Some(R::Response::decode(&mut reader, version)?))
-    }
-
-    /// Asks and notes the answer.
-    fn note<R: Request>(&mut self, what: &str, version: i16, request: &R) -> Result<()>
-    where
-        R::Response: Debug,
-    {
-        let answer = self.ask(version, request)?;
-        self.lines
-            .push(format!("{} v{version} {what}: {answer:?}", R::NAME));
-        Ok(())
-    }
-}
-
-fn connect(address: SocketAddr) -> Result<TcpStream> {
-    let stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
-}
 
 fn batch(values: &[&str]) -> Bytes {
     let mut builder = BatchBuilder::new(BatchBuilderOptions::default());
@@ -142,11 +71,6 @@ fn produce(acks: i16, topic: &str, index: i32, records: Bytes) -> ProduceRequest
             partition_data: vec![PartitionProduceData { index, records }],
         }],
     }
-}
-
-fn versions(key: ApiKey) -> std::ops::RangeInclusive<i16> {
-    let (lowest, highest) = key.versions();
-    lowest..=highest
 }
 
 /// Makes the topic by asking for it, and waits for its leader; its id.
