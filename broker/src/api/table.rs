@@ -32,7 +32,7 @@ use crate::api::replication::{
     allocate_producer_ids, alter_partition, controlled_shutdown, leader_and_isr, stop_replica,
     update_metadata,
 };
-use crate::api::transaction::init_producer_id;
+use crate::api::transaction::{describe_producers, init_producer_id, write_txn_markers};
 
 /// Where a request came from.
 #[derive(Debug)]
@@ -136,6 +136,7 @@ static TABLE: &[Row] = &[
     row!(DeleteRecords 0..=2 delete_records::handle),
     row!(InitProducerId 0..=4 init_producer_id::handle),
     row!(OffsetForLeaderEpoch 0..=4 offset_for_leader_epoch::handle),
+    row!(WriteTxnMarkers 0..=1 write_txn_markers::handle),
     row!(DescribeConfigs 0..=4 describe_configs::handle),
     row!(AlterConfigs 0..=2 alter_configs::handle),
     row!(DescribeLogDirs 0..=4 describe_log_dirs::handle),
@@ -147,6 +148,7 @@ static TABLE: &[Row] = &[
     row!(OffsetDelete 0..=0 offset_delete::handle),
     row!(AlterPartition 0..=3 alter_partition::handle),
     row!(DescribeCluster 0..=1 describe_cluster::handle),
+    row!(DescribeProducers 0..=0 describe_producers::handle),
     row!(AllocateProducerIds 0..=0 allocate_producer_ids::handle),
 ];
 

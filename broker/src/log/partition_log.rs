@@ -23,7 +23,7 @@ use crate::log::leader_epochs::{EpochEnd, EpochEntry, LeaderEpochs};
 use crate::log::names::TopicPartition;
 use crate::log::partition_dir::PartitionDir;
 use crate::log::partition_metadata;
-use crate::log::producer_state::{ProducerBatch, ProducerChanges, ProducerStates};
+use crate::log::producer_state::{ProducerBatch, ProducerChanges, ProducerEntry, ProducerStates};
 use crate::log::segment::{SEGMENT_SUFFIXES, Segment};
 use crate::log::snapshots::Snapshots;
 use crate::log::txn_index::AbortedTxn;
@@ -239,6 +239,19 @@ impl PartitionLog {
     /// Number of producers that are remembered.
     pub fn producer_count(&self) -> usize {
         self.inner.lock().producers.producers().len()
+    }
+
+    /// The producers that are remembered, in the order of their ids.
+    pub fn producers(&self) -> Vec<(i64, ProducerEntry)> {
+        let inner = self.inner.lock();
+        let known = inner.producers.producers();
+        let mut producers: Vec<_> = known
+            .iter()
+            .map(|(id, entry)| (*id, entry.clone()))
+            .collect();
+        drop(inner);
+        producers.sort_unstable_by_key(|(id, _)| *id);
+        producers
     }
 
     /// Last sequence number of a producer; `None` if it is not known or has none.

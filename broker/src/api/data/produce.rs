@@ -43,6 +43,9 @@ pub fn start(
     context: RequestContext,
     request: ProduceRequest,
 ) -> Started {
+    if let Some(refusal) = refusal(&request) {
+        return Started::Done(refused(services, &context, request, &refusal));
+    }
     let plan = Plan::of(services, &context, request);
     let terms = AppendTerms {
         origin: AppendOrigin::Client,
@@ -79,7 +82,6 @@ impl Plan {
             entries: Vec::new(),
             refused: Vec::new(),
         };
-        let has_transactional_id = request.transactional_id.is_some();
         let snapshot = services.metadata.snapshot();
         for topic in request.topic_data {
             for data in topic.partition_data {
@@ -91,17 +93,6 @@ impl Plan {
                     ErrorCode::UnknownTopicOrPartition
                 } else {
                     check(&records, version)
-                };
-                let error = match error {
-                    ErrorCode::None if is_transactional(&records) => {
-                        // Nothing can be in a transaction that no coordinator of this broker began.
-                        if has_transactional_id {
-                            ErrorCode::InvalidTxnState
-                        } else {
-                            ErrorCode::TransactionalIdAuthorizationFailed
-                        }
-                    }
-                    error => error,
                 };
                 let (topic, partition) = (topic.name.clone(), data.index);
                 if error == ErrorCode::None {
@@ -120,41 +111,125 @@ impl Plan {
     }
 }
 
+/// A whole batch and what comes after it.
+type Split<'a> = (&'a [u8], &'a [u8]);
+
+/// The first batch of a partition's records, if it is there as a whole, and what comes after it.
+///
+/// # Errors
+/// What is wrong with its size or magic (`ByteBufferLogInputStream`).
+fn first_batch(records: &[u8]) -> Result<Option<Split<'_>>, String> {
+    let Some(size) = records
+        .get(SIZE_OFFSET..LOG_OVERHEAD)
+        .and_then(|bytes| bytes.first_chunk::<4>())
+    else {
+        return Ok(None);
+    };
+    let size = i32::from_be_bytes(*size);
+    if size < MIN_BATCH_SIZE {
+        return Err(format!(
+            "Record size {size} is less than the minimum record overhead ({MIN_BATCH_SIZE})"
+        ));
+    }
+    match records.get(MAGIC_OFFSET) {
+        None => Ok(None),
+        Some(magic) if *magic > MAGIC_2 => {
+            Err(format!("Invalid magic found in record: {}", *magic as i8))
+        }
+        Some(_) => Ok(records.split_at_checked(LOG_OVERHEAD.saturating_add(size as usize))),
+    }
+}
+
 /// What a version demands of a partition's records (`ProduceRequest.validateRecords`).
-fn check(records: &Bytes, version: i16) -> ErrorCode {
+fn check(records: &[u8], version: i16) -> ErrorCode {
     if version < 3 {
         return ErrorCode::None;
     }
-    let size = records
-        .get(SIZE_OFFSET..MAGIC_OFFSET)
-        .and_then(|bytes| bytes.first_chunk::<4>());
-    if size.is_some_and(|size| i32::from_be_bytes(*size) < MIN_BATCH_SIZE) {
-        return ErrorCode::CorruptMessage;
+    match first_batch(records) {
+        Err(_) => ErrorCode::CorruptMessage,
+        Ok(None) => ErrorCode::InvalidRecord,
+        Ok(Some((first, rest))) => {
+            let attributes = first.get(ATTRIBUTES_OFFSET).copied().unwrap_or(0);
+            if first[MAGIC_OFFSET] != MAGIC_2 {
+                ErrorCode::InvalidRecord
+            } else if version < 7 && attributes & CODEC_MASK == ZSTD {
+                ErrorCode::UnsupportedCompressionType
+            } else {
+                match first_batch(rest) {
+                    Ok(None) => ErrorCode::None,
+                    Ok(Some(_)) => ErrorCode::InvalidRecord,
+                    Err(_) => ErrorCode::CorruptMessage,
+                }
+            }
+        }
     }
-    let Some(attributes) = records.get(ATTRIBUTES_OFFSET) else {
-        return ErrorCode::InvalidRecord;
-    };
-    if records[MAGIC_OFFSET] != MAGIC_2 {
-        return ErrorCode::InvalidRecord;
-    }
-    if version < 7 && attributes & CODEC_MASK == ZSTD {
-        return ErrorCode::UnsupportedCompressionType;
-    }
-    let first = size
-        .map_or(0, |size| i32::from_be_bytes(*size))
-        .unsigned_abs() as usize;
-    if records.len() > first.saturating_add(LOG_OVERHEAD) {
-        // More than one batch.
-        return ErrorCode::InvalidRecord;
-    }
-    ErrorCode::None
 }
 
-fn is_transactional(records: &Bytes) -> bool {
-    records.get(MAGIC_OFFSET) == Some(&MAGIC_2)
-        && records
+/// Why nothing of a request is appended: an answer for all its partitions.
+struct Refusal {
+    error: ErrorCode,
+    message: Option<String>,
+}
+
+/// Looks for a transactional batch up to the first one found; only a request that names its transaction may have any.
+fn refusal(request: &ProduceRequest) -> Option<Refusal> {
+    for data in request
+        .topic_data
+        .iter()
+        .flat_map(|topic| &topic.partition_data)
+    {
+        let Some(Records::Memory(records)) = &data.records else {
+            continue;
+        };
+        match first_batch(records) {
+            Ok(Some((batch, _))) if is_transactional(batch) => {
+                return request.transactional_id.is_none().then_some(Refusal {
+                    error: ErrorCode::TransactionalIdAuthorizationFailed,
+                    message: None,
+                });
+            }
+            Ok(_) => {}
+            Err(message) => {
+                return Some(Refusal {
+                    error: ErrorCode::CorruptMessage,
+                    message: Some(message),
+                });
+            }
+        }
+    }
+    None
+}
+
+fn is_transactional(batch: &[u8]) -> bool {
+    batch.get(MAGIC_OFFSET) == Some(&MAGIC_2)
+        && batch
             .get(ATTRIBUTES_OFFSET)
             .is_some_and(|low| low & TRANSACTIONAL != 0)
+}
+
+fn refused(
+    services: &Arc<Services>,
+    context: &RequestContext,
+    request: ProduceRequest,
+    refusal: &Refusal,
+) -> Reply {
+    let results = request.topic_data.into_iter().flat_map(|topic| {
+        let name = topic.name;
+        topic
+            .partition_data
+            .into_iter()
+            .map(move |data| AppendResult {
+                message: refusal.message.clone(),
+                ..AppendResult::failed(name.clone(), data.index, refusal.error)
+            })
+    });
+    answer(
+        services,
+        context,
+        request.acks,
+        Vec::new(),
+        results.collect(),
+    )
 }
 
 fn answer(
