@@ -1,30 +1,25 @@
 //! Shell: all logs of this broker: opening the log directories, making and deleting logs (`LogManager.scala`). What timers call is
 //! in `manager_passes.rs`.
 
-use std::collections::HashSet;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dashmap::DashMap;
 use kafka_wire::wire::Uuid;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::log::config::LogConfig;
-use crate::log::error::{IoContext, StorageError, StorageResult};
+use crate::log::error::{IoContext, StorageError};
 use crate::log::log_dir::{LogDir, LogDirError};
-use crate::log::names::{DirKind, TopicPartition, parse_dir, partition_dir};
+use crate::log::names::{DirKind, TopicPartition, partition_dir};
 use crate::log::partition_dir::PartitionDir;
 use crate::log::partition_log::PartitionLog;
 use crate::log::recovery::{LoadOptions, open_log};
 
 /// Answers a topic's configuration as it is now.
 pub type TopicConfigs = Arc<dyn Fn(&str) -> Arc<LogConfig> + Send + Sync>;
-
-/// Directories that other parts of a broker keep beside the logs.
-const FOREIGN_DIRS: [&str; 2] = ["remote-log-index-cache", "lost+found"];
 
 /// What the log manager needs to start.
 #[derive(Clone)]
@@ -99,17 +94,17 @@ const CREATION_LOCKS: usize = 16;
 
 /// All logs of this broker.
 pub struct LogManager {
-    dirs: Vec<Arc<LogDir>>,
+    pub(super) dirs: Vec<Arc<LogDir>>,
     /// Directories of `log.dirs` that could not be used from the start.
-    failed_dirs: Vec<PathBuf>,
-    logs: DashMap<TopicPartition, Arc<PartitionLog>>,
-    topic_configs: TopicConfigs,
-    producer_expiration_ms: i64,
+    pub(super) failed_dirs: Vec<PathBuf>,
+    pub(super) logs: DashMap<TopicPartition, Arc<PartitionLog>>,
+    pub(super) topic_configs: TopicConfigs,
+    pub(super) producer_expiration_ms: i64,
     /// Directories renamed for deletion, and when they may go.
     pub(super) doomed_dirs: Mutex<Vec<(PathBuf, i64)>>,
     /// Orders creation and deletion of each partition; partitions share these, so that many can be made at a time,
     /// whose waits for the disk the file system then joins.
-    creation: [Mutex<()>; CREATION_LOCKS],
+    pub(super) creation: [Mutex<()>; CREATION_LOCKS],
 }
 
 impl std::fmt::Debug for LogManager {
@@ -120,175 +115,7 @@ impl std::fmt::Debug for LogManager {
     }
 }
 
-/// A partition directory to be loaded.
-struct LoadJob {
-    path: PathBuf,
-    partition: TopicPartition,
-    options: LoadOptions,
-}
-
 impl LogManager {
-    /// Locks the log directories and opens every log in them. A directory whose disk fails is left out.
-    ///
-    /// # Errors
-    /// [`OpenError`] if a directory is in use, a partition is there twice, or no directory is usable.
-    pub fn open(options: &ManagerOptions) -> Result<Self, OpenError> {
-        let mut dirs = Vec::new();
-        let mut failed_dirs = Vec::new();
-        let mut seen = HashSet::new();
-        for path in &options.log_dirs {
-            match LogDir::open(path) {
-                Ok(dir) => {
-                    let canonical = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
-                    if !seen.insert(canonical) {
-                        return Err(OpenError::DuplicateDir(path.clone()));
-                    }
-                    dirs.push(Arc::new(dir));
-                }
-                Err(LogDirError::Locked(_))
-                    if seen.contains(&fs::canonicalize(path).unwrap_or_default()) =>
-                {
-                    return Err(OpenError::DuplicateDir(path.clone()));
-                }
-                Err(error @ LogDirError::Locked(_)) => return Err(error.into()),
-                Err(LogDirError::Storage(error)) => {
-                    tracing::error!(%error, dir = %path.display(), "failed to create or validate data directory");
-                    failed_dirs.push(path.clone());
-                }
-            }
-        }
-        if dirs.is_empty() {
-            return Err(OpenError::NoLogDirs);
-        }
-        let manager = LogManager {
-            dirs,
-            failed_dirs,
-            logs: DashMap::new(),
-            topic_configs: Arc::clone(&options.topic_configs),
-            producer_expiration_ms: options.producer_expiration_ms,
-            doomed_dirs: Mutex::new(Vec::new()),
-            creation: Default::default(),
-        };
-        for dir in &manager.dirs {
-            manager.load_dir(dir, options)?;
-        }
-        if manager.online_dirs().next().is_none() {
-            return Err(OpenError::NoLogDirs);
-        }
-        Ok(manager)
-    }
-
-    /// Opens all logs of one directory, several at once if so configured.
-    fn load_dir(&self, dir: &LogDir, options: &ManagerOptions) -> Result<(), OpenError> {
-        let jobs = match self.jobs(dir, options.now_ms) {
-            Ok(jobs) => jobs,
-            Err(error) => {
-                self.report(dir, &error);
-                return Ok(());
-            }
-        };
-        let (total, shown) = (jobs.len(), dir.path().display());
-        match (total, dir.was_clean()) {
-            (0, _) => tracing::info!("no logs found to be loaded in {shown}"),
-            (_, true) => tracing::info!(
-                "skipping recovery of {total} logs from {shown} since clean shutdown file was found"
-            ),
-            _ => tracing::info!(
-                "recovering {total} logs from {shown} since no clean shutdown file was found"
-            ),
-        }
-        let next = AtomicUsize::new(0);
-        let failure = Mutex::new(None);
-        std::thread::scope(|scope| {
-            for _ in 0..options.recovery_threads.clamp(1, total.max(1)) {
-                scope.spawn(|| {
-                    while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        if let Err(error) = self.load_log(dir, job) {
-                            *failure.lock() = Some(error);
-                            next.store(total, Ordering::Relaxed);
-                        }
-                    }
-                });
-            }
-        });
-        match failure.into_inner() {
-            Some(error) => Err(error),
-            None => {
-                dir.set_loaded();
-                Ok(())
-            }
-        }
-    }
-
-    fn jobs(&self, dir: &LogDir, now_ms: i64) -> StorageResult<Vec<LoadJob>> {
-        let (recovery_points, log_starts) = dir.load_points();
-        let mut jobs = Vec::new();
-        for entry in fs::read_dir(dir.path()).context("list", dir.path())? {
-            let path = entry.context("list", dir.path())?.path();
-            let name = path
-                .file_name()
-                .and_then(|name| name.to_str())
-                .unwrap_or_default();
-            if !path.is_dir() || FOREIGN_DIRS.contains(&name) {
-                continue;
-            }
-            match parse_dir(name) {
-                Some((partition, DirKind::Current)) => {
-                    let options = LoadOptions {
-                        clean: dir.was_clean(),
-                        recovery_point: recovery_points.get(&partition).copied().unwrap_or(0),
-                        log_start_offset: log_starts.get(&partition).copied().unwrap_or(0),
-                        producer_expiration_ms: self.producer_expiration_ms,
-                        now_ms,
-                    };
-                    jobs.push(LoadJob {
-                        path,
-                        partition,
-                        options,
-                    });
-                }
-                Some((_, DirKind::Delete)) => self.doomed_dirs.lock().push((path, now_ms)),
-                Some((_, DirKind::Future | DirKind::Stray)) => {
-                    tracing::warn!(path = %path.display(), "leaving a moved or stray log alone");
-                }
-                None => tracing::warn!(
-                    path = %path.display(), "ignoring a directory that is not named <topic>-<partition>"
-                ),
-            }
-        }
-        jobs.sort_by(|a, b| a.partition.cmp(&b.partition));
-        Ok(jobs)
-    }
-
-    fn load_log(&self, dir: &LogDir, job: &LoadJob) -> Result<(), OpenError> {
-        let LoadJob {
-            path,
-            partition,
-            options,
-        } = job;
-        let config = (self.topic_configs)(&partition.topic);
-        let partition_dir = PartitionDir::new(path.clone());
-        let log = match open_log(partition_dir, partition.clone(), config, options) {
-            Ok(log) => log,
-            Err(error) => {
-                self.report(dir, &error);
-                return Ok(());
-            }
-        };
-        tracing::info!(
-            partition = %partition, segments = log.segment_count(), start = log.log_start_offset(),
-            end = log.log_end_offset(), "loaded log"
-        );
-        if let Some(other) = self.logs.insert(partition.clone(), Arc::new(log)) {
-            return Err(OpenError::DuplicateLog {
-                partition: partition.clone(),
-                first: other.log_dir(),
-                second: dir.path().to_owned(),
-            });
-        }
-        Ok(())
-    }
-
     /// The log directories, in the order of `log.dirs`.
     pub fn dirs(&self) -> &[Arc<LogDir>] {
         &self.dirs

@@ -12,7 +12,7 @@ use crate::log::config::LogConfig;
 use crate::log::error::{IoContext, StorageError, StorageResult};
 use crate::log::names::{DELETED_SUFFIX, DirKind, SNAPSHOT_SUFFIX, renamed_dir};
 use crate::log::partition_log::{Inner, PartitionLog};
-use crate::log::recovery::rebuild_producers;
+use crate::log::producer_replay::rebuild_producers;
 use crate::log::segment::{SEGMENT_SUFFIXES, Segment};
 
 /// Why records cannot be deleted up to an offset.

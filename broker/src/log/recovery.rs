@@ -5,28 +5,26 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;
 
-use kafka_wire::records::batch::{BatchHeader, NO_TIMESTAMP};
+use kafka_wire::records::batch::NO_TIMESTAMP;
 
-use crate::log::append::AppendOrigin;
-use crate::log::codec::read_marker;
 use crate::log::config::LogConfig;
-use crate::log::entry::EntryHeader;
 use crate::log::error::{IoContext, StorageError, StorageResult};
 use crate::log::follower_batches::entry_crc_ok;
+use crate::log::interrupted::finish_interrupted_work;
 use crate::log::leader_epochs::LeaderEpochs;
 use crate::log::names::{
-    CLEANED_SUFFIX, DELETED_SUFFIX, INDEX_SUFFIX, LOG_SUFFIX, SWAP_SUFFIX, TIME_INDEX_SUFFIX,
-    TXN_INDEX_SUFFIX, TopicPartition, parse_file,
+    DELETED_SUFFIX, INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX, TopicPartition,
+    parse_file,
 };
 use crate::log::partition_dir::PartitionDir;
 use crate::log::partition_log::{Loaded, PartitionLog, segment_jitter};
 use crate::log::partition_metadata;
-use crate::log::producer_state::{ProducerBatch, ProducerStates};
-use crate::log::scan::{Located, ScanError, Scanner};
+use crate::log::producer_replay::{load_producers, note_producers};
+use crate::log::producer_state::ProducerStates;
+use crate::log::scan::{ScanError, Scanner};
 use crate::log::segment::{SEGMENT_SUFFIXES, Segment};
 use crate::log::snapshots::Snapshots;
 use crate::log::time_index::TimestampOffset;
-use crate::log::txn_index::AbortedTxn;
 
 /// Bytes read at once when a whole segment is checked.
 const RECOVERY_CHUNK: usize = 256 * 1024;
@@ -78,7 +76,7 @@ struct Loader<'a> {
 
 impl Loader<'_> {
     fn load(&self) -> StorageResult<Loaded> {
-        self.finish_interrupted_work()?;
+        finish_interrupted_work(&self.dir.path())?;
         let mut epochs = LeaderEpochs::open(self.dir)?;
         let mut snapshots = Snapshots::open(self.dir)?;
         let mut doomed_files = Vec::new();
@@ -137,83 +135,6 @@ impl Loader<'_> {
             doomed_files,
             new_files,
         })
-    }
-
-    /// Removes what deletions left, and finishes or undoes what compaction left.
-    fn finish_interrupted_work(&self) -> StorageResult<()> {
-        let dir = self.dir.path();
-        let mut cleaned = Vec::new();
-        let mut swapped = Vec::new();
-        for entry in fs::read_dir(&**dir).context("list", &dir)? {
-            let name = entry.context("list", &dir)?.file_name();
-            let Some(name) = name.to_str() else {
-                continue;
-            };
-            let Some((offset, suffix)) = parse_file(name) else {
-                continue;
-            };
-            if suffix.ends_with(DELETED_SUFFIX) {
-                self.remove(name)?;
-            } else if suffix.ends_with(CLEANED_SUFFIX) {
-                cleaned.push((offset, name.to_owned()));
-            } else if suffix.ends_with(SWAP_SUFFIX) {
-                swapped.push((offset, name.to_owned()));
-            }
-        }
-        // A swap file at or above an unfinished one belongs to the same unfinished work.
-        let unfinished = cleaned
-            .iter()
-            .map(|(offset, _)| *offset)
-            .min()
-            .unwrap_or(i64::MAX);
-        for (_, name) in &cleaned {
-            self.remove(name)?;
-        }
-        let (drop, keep): (Vec<_>, Vec<_>) = swapped
-            .into_iter()
-            .partition(|(offset, _)| *offset >= unfinished);
-        for (_, name) in &drop {
-            self.remove(name)?;
-        }
-        self.swap_in(&keep)
-    }
-
-    /// Puts finished output of compaction in the place of the segments that it replaces.
-    fn swap_in(&self, files: &[(i64, String)]) -> StorageResult<()> {
-        let dir = self.dir.path();
-        let log_swap = format!("{LOG_SUFFIX}{SWAP_SUFFIX}");
-        let mut replaced: Option<(i64, i64)> = None;
-        for (offset, name) in files.iter().filter(|(_, name)| name.ends_with(&log_swap)) {
-            let path = dir.join(name);
-            let file = fs::File::open(&path).context("open", &path)?;
-            let size = file.metadata().context("inspect", &path)?.len();
-            let mut scanner = Scanner::new(&file, 0, size);
-            let mut end = *offset;
-            while let Ok(Some(entry)) = scanner.next_entry() {
-                end = entry.header.last_offset().saturating_add(1);
-            }
-            let (low, high) = replaced.unwrap_or((*offset, end));
-            replaced = Some((low.min(*offset), high.max(end)));
-        }
-        if let Some((low, high)) = replaced {
-            for entry in fs::read_dir(&**dir).context("list", &dir)? {
-                let name = entry.context("list", &dir)?.file_name();
-                let Some(name) = name.to_str() else {
-                    continue;
-                };
-                let in_range = parse_file(name).is_some_and(|(offset, suffix)| {
-                    (low..high).contains(&offset) && !suffix.ends_with(SWAP_SUFFIX)
-                });
-                if in_range {
-                    self.remove(name)?;
-                }
-            }
-        }
-        for (_, name) in files {
-            let to = name.trim_end_matches(SWAP_SUFFIX);
-            fs::rename(dir.join(name), dir.join(to)).context("rename", &dir.join(name))?;
-        }
-        Ok(())
     }
 
     fn remove(&self, name: &str) -> StorageResult<()> {
@@ -455,131 +376,4 @@ impl Loader<'_> {
         snapshots.take(&states, log_start, true)?;
         Ok(states)
     }
-}
-
-/// Sets `producers` back to `end_offset` after truncation.
-///
-/// # Errors
-/// [`StorageError`] if segments or snapshots cannot be read.
-pub(super) fn rebuild_producers(
-    producers: &mut ProducerStates,
-    snapshots: &mut Snapshots,
-    segments: &[Arc<Segment>],
-    log_start: i64,
-    end_offset: i64,
-    now_ms: i64,
-    expiration_ms: i64,
-) -> StorageResult<()> {
-    // Without producers before, there are none after: nothing to read.
-    let none_before = producers.is_empty() && producers.end_offset() >= end_offset;
-    snapshots.delete_where(|offset| offset > end_offset || offset <= log_start)?;
-    *producers = match none_before {
-        true => ProducerStates::new(end_offset),
-        false => load_producers(
-            snapshots,
-            segments,
-            log_start,
-            end_offset,
-            now_ms,
-            expiration_ms,
-        )?,
-    };
-    producers.set_end_offset(end_offset);
-    snapshots.take(producers, log_start, true)?;
-    Ok(())
-}
-
-/// The newest snapshot not above `end_offset`, brought forward by reading the records behind it.
-fn load_producers(
-    snapshots: &mut Snapshots,
-    segments: &[Arc<Segment>],
-    log_start: i64,
-    end_offset: i64,
-    now_ms: i64,
-    expiration_ms: i64,
-) -> StorageResult<ProducerStates> {
-    let snapshot = snapshots.load(log_start, end_offset, now_ms, expiration_ms)?;
-    let mut states = snapshot.unwrap_or_else(|| ProducerStates::new(log_start));
-    if states.end_offset() >= end_offset {
-        return Ok(states);
-    }
-    let from = states.end_offset();
-    for (index, segment) in segments.iter().enumerate() {
-        let next = segments
-            .get(index + 1)
-            .map_or(i64::MAX, |next| next.base_offset());
-        if next <= from || segment.base_offset() >= end_offset {
-            continue;
-        }
-        let start = segment.position_of(from)?;
-        let size = segment.size();
-        let mut scanner = Scanner::with_chunk(segment.file(), start, size, RECOVERY_CHUNK);
-        while let Some(entry) = scanner
-            .next_entry()
-            .map_err(|error| segment.scan_error(error))?
-        {
-            if entry.header.base_offset() >= end_offset {
-                break;
-            }
-            if let EntryHeader::V2(header) = entry.header
-                && header.has_producer_id()
-            {
-                let bytes = scanner
-                    .bytes_of(&entry)
-                    .map_err(|error| segment.scan_error(error.into()))?;
-                apply_batch(&mut states, &header, bytes);
-            }
-        }
-    }
-    states.set_end_offset(end_offset);
-    Ok(states)
-}
-
-/// Brings one batch into the producers' state. Answers the transactions it ended.
-fn apply_batch(
-    states: &mut ProducerStates,
-    header: &BatchHeader,
-    bytes: &[u8],
-) -> Vec<(crate::log::producer_state::CompletedTxn, i64)> {
-    let marker = match header.is_control() {
-        true => read_marker(bytes).ok().flatten(),
-        false => None,
-    };
-    let batch = ProducerBatch {
-        header: *header,
-        marker,
-    };
-    match states.check([batch], AppendOrigin::Replication) {
-        Ok(changes) => states.apply(changes, header.next_offset()),
-        Err(error) => {
-            tracing::warn!(%error, offset = header.base_offset, "ignoring a producer's batch");
-            Vec::new()
-        }
-    }
-}
-
-/// As [`apply_batch`] during recovery, with the transaction index.
-fn note_producers(
-    segment: &Segment,
-    producers: &mut ProducerStates,
-    entry: &Located,
-    bytes: &[u8],
-) -> StorageResult<()> {
-    let EntryHeader::V2(header) = &entry.header else {
-        return Ok(());
-    };
-    if header.has_producer_id() {
-        for (txn, last_stable_offset) in apply_batch(producers, header, bytes) {
-            if txn.aborted {
-                segment.txn_index().append(AbortedTxn {
-                    producer_id: txn.producer_id,
-                    first_offset: txn.first_offset,
-                    last_offset: txn.last_offset,
-                    last_stable_offset,
-                })?;
-            }
-        }
-    }
-    producers.set_end_offset(header.next_offset());
-    Ok(())
 }
