@@ -10,6 +10,7 @@ use dashmap::DashMap;
 use kafka_wire::wire::Uuid;
 use parking_lot::{Mutex, MutexGuard};
 
+use crate::log::cleaner::control::CleanerControl;
 use crate::log::config::LogConfig;
 use crate::log::error::{IoContext, StorageError};
 use crate::log::log_dir::{LogDir, LogDirError};
@@ -105,6 +106,7 @@ pub struct LogManager {
     /// Orders creation and deletion of each partition; partitions share these, so that many can be made at a time,
     /// whose waits for the disk the file system then joins.
     pub(super) creation: [Mutex<()>; CREATION_LOCKS],
+    pub(super) cleaning: CleanerControl,
 }
 
 impl std::fmt::Debug for LogManager {
@@ -256,11 +258,19 @@ impl LogManager {
     pub fn delete(&self, topic: &str, partition: i32, now_ms: i64) -> Result<(), LogError> {
         let _creation = self.creation_lock(topic, partition);
         let partition = TopicPartition::new(topic, partition);
-        let Some((_, log)) = self.logs.remove(&partition) else {
+        self.pause_cleaning(&partition);
+        let deleted = self.delete_unwatched(&partition, now_ms);
+        self.resume_cleaning(&partition);
+        deleted
+    }
+
+    /// [`LogManager::delete`] with the cleaner kept away.
+    fn delete_unwatched(&self, partition: &TopicPartition, now_ms: i64) -> Result<(), LogError> {
+        let Some((_, log)) = self.logs.remove(partition) else {
             if self.offline_dirs().is_empty() {
                 return Ok(());
             }
-            return Err(LogError::Offline(partition));
+            return Err(LogError::Offline(partition.clone()));
         };
         let unique = format!("{:032x}", rand::random::<u128>());
         if let Err(error) = log.rename_dir(DirKind::Delete, &unique) {

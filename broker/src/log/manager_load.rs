@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use dashmap::DashMap;
 use parking_lot::Mutex;
 
+use crate::log::cleaner::control::CleanerControl;
 use crate::log::error::{IoContext, StorageResult};
 use crate::log::log_dir::{LogDir, LogDirError};
 use crate::log::manager::{LogManager, ManagerOptions, OpenError};
@@ -67,8 +68,10 @@ impl LogManager {
             producer_expiration_ms: options.producer_expiration_ms,
             doomed_dirs: Mutex::new(Vec::new()),
             creation: Default::default(),
+            cleaning: CleanerControl::default(),
         };
         for dir in &manager.dirs {
+            manager.cleaning.load(dir.path());
             manager.load_dir(dir, options)?;
         }
         if manager.online_dirs().next().is_none() {

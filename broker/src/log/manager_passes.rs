@@ -35,11 +35,17 @@ impl LogManager {
         self.each_log(|log| log.remove_doomed_files(now_ms));
     }
 
-    /// Deletes old segments of all logs (`log.retention.check.interval.ms`). Answers how many went.
+    /// Deletes old segments of all logs that are not compacted (`log.retention.check.interval.ms`). Answers how many
+    /// went. Those of compacted logs go when the cleaner has been there.
     pub fn retention_pass(&self, now_ms: i64) -> usize {
         let deleted = AtomicUsize::new(0);
         self.each_log(|log| {
-            deleted.fetch_add(log.retention_pass(now_ms)?, Ordering::Relaxed);
+            if log.config().compact || !self.cleaning.begin(log.partition()) {
+                return Ok(());
+            }
+            let passed = log.retention_pass(now_ms);
+            self.cleaning.done(log.partition());
+            deleted.fetch_add(passed?, Ordering::Relaxed);
             Ok(())
         });
         deleted.into_inner()
@@ -90,7 +96,8 @@ impl LogManager {
         }
         let written = dir
             .write_recovery_points(&recovery_points)
-            .and_then(|()| dir.write_log_starts(&log_starts));
+            .and_then(|()| dir.write_log_starts(&log_starts))
+            .and_then(|()| self.checkpoint_cleaner(dir));
         if let Err(error) = written {
             self.report(dir, &error);
         }

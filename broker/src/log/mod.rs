@@ -2,6 +2,7 @@
 
 pub mod append;
 pub mod checkpoint;
+pub mod cleaner;
 pub mod codec;
 pub mod config;
 pub mod entry;
@@ -13,6 +14,7 @@ pub mod leader_epochs;
 pub mod legacy_append;
 pub mod log_dir;
 pub mod manager;
+pub mod manager_cleaning;
 pub mod manager_load;
 pub mod manager_passes;
 pub mod meta_properties;
@@ -27,6 +29,7 @@ pub mod partition_read;
 pub mod producer_replay;
 pub mod producer_state;
 pub mod recovery;
+pub mod replace;
 pub mod scan;
 pub mod segment;
 pub mod segment_read;

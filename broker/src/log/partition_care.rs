@@ -268,16 +268,17 @@ impl PartitionLog {
                 partition = %self.name, base_offset = segment.base_offset(), bytes = segment.size(), reason,
                 "deleting segment"
             );
-            self.doom(inner, segment, config, now_ms)?;
+            self.doom(inner, segment, true, config, now_ms)?;
         }
         Ok(count)
     }
 
-    /// Renames a segment's files, and its snapshot, for deletion after `file.delete.delay.ms`.
-    fn doom(
+    /// Renames a segment's files, and its snapshot if that goes too, for deletion after `file.delete.delay.ms`.
+    pub(super) fn doom(
         &self,
         inner: &mut Inner,
         segment: &Segment,
+        snapshot_goes: bool,
         config: &LogConfig,
         now_ms: i64,
     ) -> StorageResult<()> {
@@ -289,7 +290,7 @@ impl PartitionLog {
                 .doomed_files
                 .push((format!("{base_offset:020}{suffix}{DELETED_SUFFIX}"), due));
         }
-        if inner.snapshots.mark_deleted(base_offset)? {
+        if snapshot_goes && inner.snapshots.mark_deleted(base_offset)? {
             let name = format!("{base_offset:020}{SNAPSHOT_SUFFIX}{DELETED_SUFFIX}");
             inner.doomed_files.push((name, due));
         }
@@ -346,7 +347,7 @@ impl PartitionLog {
         self.log_end.fetch_min(offset, Ordering::AcqRel);
         self.high_watermark.fetch_min(offset, Ordering::AcqRel);
         for segment in &segments[keep..] {
-            self.doom(&mut inner, segment, &config, now_ms)?;
+            self.doom(&mut inner, segment, true, &config, now_ms)?;
         }
         let active = &segments[keep - 1];
         active.truncate_to(offset, now_ms)?;
@@ -405,7 +406,7 @@ impl PartitionLog {
     ) -> StorageResult<()> {
         let old = self.segments.load_full();
         for segment in old.iter() {
-            self.doom(inner, segment, config, now_ms)?;
+            self.doom(inner, segment, true, config, now_ms)?;
         }
         let segment = self.new_segment(config, offset, now_ms)?;
         self.segments.store(Arc::new(vec![segment]));
