@@ -26,7 +26,7 @@ use crate::api::context::{RequestContext, Services};
 use crate::api::data::{delete_records, fetch, list_offsets, offset_for_leader_epoch, produce};
 use crate::api::group::{
     delete_groups, describe_groups, find_coordinator, heartbeat, join_group, leave_group,
-    list_groups, offset_commit, offset_delete, offset_fetch, sync_group,
+    list_groups, offset_commit, offset_delete, offset_fetch, sync_group, txn_offset_commit,
 };
 use crate::api::replication::{
     allocate_producer_ids, alter_partition, controlled_shutdown, leader_and_isr, stop_replica,
@@ -137,6 +137,7 @@ static TABLE: &[Row] = &[
     row!(InitProducerId 0..=4 init_producer_id::handle),
     row!(OffsetForLeaderEpoch 0..=4 offset_for_leader_epoch::handle),
     row!(WriteTxnMarkers 0..=1 write_txn_markers::handle),
+    row!(TxnOffsetCommit 0..=3 txn_offset_commit::handle),
     row!(DescribeConfigs 0..=4 describe_configs::handle),
     row!(AlterConfigs 0..=2 alter_configs::handle),
     row!(DescribeLogDirs 0..=4 describe_log_dirs::handle),

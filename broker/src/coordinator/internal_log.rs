@@ -5,10 +5,18 @@ use std::future::Future;
 use std::pin::Pin;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use kafka_wire::error_code::ErrorCode;
 
 /// An append on its way to the other replicas.
 pub type Replicating = Pin<Box<dyn Future<Output = Result<(), ErrorCode>> + Send>>;
+
+/// What the log wants to see again with the batch whose transaction was verified; 0 if nothing had
+/// to be verified.
+pub type VerificationGuard = u64;
+
+/// A question to the transaction coordinator.
+pub type Verifying = Pin<Box<dyn Future<Output = Result<VerificationGuard, ErrorCode>> + Send>>;
 
 /// A batch that this broker has written to its own log.
 pub struct Appended {
@@ -33,6 +41,32 @@ pub trait InternalLog: Send + Sync + 'static {
     /// # Errors
     /// Kafka's code for why nothing was written.
     fn append(&self, partition: i32, batch: Bytes, acks: i16) -> Result<Appended, ErrorCode>;
+
+    /// Asks whether the producer's transaction is open and includes the partition (KIP-890); to be
+    /// done before a transactional batch is appended. Fails with the code that a producer is told.
+    fn verify(
+        &self,
+        _partition: i32,
+        _transactional_id: &ByteString,
+        _producer_id: i64,
+        _producer_epoch: i16,
+    ) -> Verifying {
+        Box::pin(std::future::ready(Ok(0)))
+    }
+
+    /// As [`InternalLog::append`], for a transactional batch and what [`InternalLog::verify`] gave.
+    ///
+    /// # Errors
+    /// Kafka's code for why nothing was written.
+    fn append_verified(
+        &self,
+        partition: i32,
+        batch: Bytes,
+        acks: i16,
+        _guard: VerificationGuard,
+    ) -> Result<Appended, ErrorCode> {
+        self.append(partition, batch, acks)
+    }
 
     /// The first offset of a partition, if this broker has its log.
     fn start_offset(&self, partition: i32) -> Option<i64>;

@@ -11,3 +11,5 @@ pub mod offset_commit;
 pub mod offset_delete;
 pub mod offset_fetch;
 pub mod sync_group;
+pub mod topic_results;
+pub mod txn_offset_commit;

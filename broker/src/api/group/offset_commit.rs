@@ -4,10 +4,8 @@
 //! time for each partition, 2 to 4 a retention instead; 6 leader epochs; 7 static members
 //! (KIP-345); 9 is for the new group protocol and means the same here.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use bytestring::ByteString;
 use kafka_wire::error_code::ErrorCode;
 use kafka_wire::messages::offset_commit::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitResponse,
@@ -15,6 +13,7 @@ use kafka_wire::messages::offset_commit::{
 };
 
 use crate::api::context::{RequestContext, Services};
+use crate::api::group::topic_results::TopicResults;
 use crate::coordinator::clock;
 use crate::coordinator::group::message::{CommitRequest, TopicPartition};
 use crate::coordinator::group::offsets::OffsetAndMetadata;
@@ -29,7 +28,7 @@ pub async fn handle(
     request: OffsetCommitRequest,
 ) -> OffsetCommitResponse {
     let snapshot = services.metadata.snapshot();
-    let mut topics = Topics::default();
+    let mut topics = TopicResults::default();
     let mut known = Vec::new();
     for topic in request.topics {
         for partition in topic.partitions {
@@ -45,14 +44,14 @@ pub async fn handle(
     }
     drop(snapshot);
     if known.is_empty() {
-        return topics.response();
+        return response(topics);
     }
     if context.header.api_version == 0 {
         for (at, partition) in known {
             let error = commit_to_zookeeper(services, &request.group_id, &at, &partition).await;
             topics.add(at, error);
         }
-        return topics.response();
+        return response(topics);
     }
     let now_ms = clock::wall_ms();
     let retention_ms = request.retention_time_ms;
@@ -70,7 +69,7 @@ pub async fn handle(
     for (at, error) in services.groups.commit(&request.group_id, commit).await {
         topics.add(at, error);
     }
-    topics.response()
+    response(topics)
 }
 
 fn position(
@@ -116,33 +115,16 @@ async fn commit_to_zookeeper(
     }
 }
 
-/// Results by topic, in the order of the first mention.
-#[derive(Default)]
-struct Topics {
-    list: Vec<OffsetCommitResponseTopic>,
-    places: HashMap<ByteString, usize>,
-}
-
-impl Topics {
-    fn add(&mut self, at: TopicPartition, error: ErrorCode) {
-        let list = &mut self.list;
-        let place = *self.places.entry(at.topic.clone()).or_insert_with(|| {
-            list.push(OffsetCommitResponseTopic {
-                name: at.topic,
-                partitions: Vec::new(),
-            });
-            list.len() - 1
-        });
-        list[place].partitions.push(OffsetCommitResponsePartition {
-            partition_index: at.partition,
-            error_code: error.code(),
-        });
-    }
-
-    fn response(self) -> OffsetCommitResponse {
-        OffsetCommitResponse {
-            throttle_time_ms: 0,
-            topics: self.list,
-        }
+fn response(results: TopicResults) -> OffsetCommitResponse {
+    let partition = |partition_index, error_code| OffsetCommitResponsePartition {
+        partition_index,
+        error_code,
+    };
+    OffsetCommitResponse {
+        throttle_time_ms: 0,
+        topics: results.build(partition, |name, partitions| OffsetCommitResponseTopic {
+            name,
+            partitions,
+        }),
     }
 }

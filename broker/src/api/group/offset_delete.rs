@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytestring::ByteString;
 use kafka_wire::error_code::ErrorCode;
 use kafka_wire::messages::offset_delete::{
     OffsetDeleteRequest, OffsetDeleteResponse, OffsetDeleteResponsePartition,
@@ -10,6 +9,7 @@ use kafka_wire::messages::offset_delete::{
 };
 
 use crate::api::context::{RequestContext, Services};
+use crate::api::group::topic_results::TopicResults;
 use crate::coordinator::group::message::TopicPartition;
 
 /// Deletes offsets.
@@ -19,7 +19,7 @@ pub async fn handle(
     request: OffsetDeleteRequest,
 ) -> OffsetDeleteResponse {
     let snapshot = services.metadata.snapshot();
-    let mut topics = Topics::default();
+    let mut topics = TopicResults::default();
     let mut known = Vec::new();
     for topic in request.topics {
         for partition in topic.partitions {
@@ -42,39 +42,22 @@ pub async fn handle(
             for (partition, error) in known.into_iter().zip(results) {
                 topics.add(partition, error);
             }
-            OffsetDeleteResponse {
-                error_code: 0,
-                throttle_time_ms: 0,
-                topics: topics.0,
-            }
+            response(topics)
         }
     }
 }
 
-/// Results by topic, in the order of the first mention.
-#[derive(Default)]
-struct Topics(Vec<OffsetDeleteResponseTopic>);
-
-impl Topics {
-    fn add(&mut self, partition: TopicPartition, error: ErrorCode) {
-        let result = OffsetDeleteResponsePartition {
-            partition_index: partition.partition,
-            error_code: error.code(),
-        };
-        self.topic(partition.topic).partitions.push(result);
-    }
-
-    fn topic(&mut self, name: ByteString) -> &mut OffsetDeleteResponseTopic {
-        let place = match self.0.iter().position(|topic| topic.name == name) {
-            Some(place) => place,
-            None => {
-                self.0.push(OffsetDeleteResponseTopic {
-                    name,
-                    partitions: Vec::new(),
-                });
-                self.0.len() - 1
-            }
-        };
-        &mut self.0[place]
+fn response(results: TopicResults) -> OffsetDeleteResponse {
+    let partition = |partition_index, error_code| OffsetDeleteResponsePartition {
+        partition_index,
+        error_code,
+    };
+    OffsetDeleteResponse {
+        error_code: 0,
+        throttle_time_ms: 0,
+        topics: results.build(partition, |name, partitions| OffsetDeleteResponseTopic {
+            name,
+            partitions,
+        }),
     }
 }

@@ -19,15 +19,19 @@ use tokio::task::JoinHandle;
 
 use crate::coordinator::group::load::{Loader, Placed};
 use crate::coordinator::group::message::{
-    CommitRequest, GroupSettings, GroupSummary, JoinRequest, JoinResult, Leaver, Reply,
-    SyncRequest, SyncResult, TopicPartition, UNKNOWN_MEMBER_ID,
+    CommitRequest, CommitResults, GroupSettings, GroupSummary, JoinRequest, JoinResult, Leaver,
+    Producer, Reply, SyncRequest, SyncResult, TopicPartition, UNKNOWN_MEMBER_ID,
 };
 use crate::coordinator::group::offsets::FetchedOffset;
+use crate::coordinator::group::records::offset_append_error;
 use crate::coordinator::group::shard::{Phase, Shard, Shared};
 use crate::coordinator::internal_log::InternalLog;
 use crate::coordinator::java;
 use crate::coordinator::replay::{Entry, replay};
 use crate::coordinator::timers::Timers;
+
+/// In requests of no producer.
+const NO_PRODUCER_ID: i64 = -1;
 
 /// What a coordinator needs to know.
 #[derive(Clone, Debug)]
@@ -167,18 +171,8 @@ impl GroupCoordinator {
     /// A transaction's markers are in these partitions of `__consumer_offsets`.
     pub fn on_transaction_completed(&self, producer_id: i64, partitions: &[i32], commit: bool) {
         for partition in partitions {
-            let shard = self.shard(*partition);
-            let holds = |id: i64| move |open: i64| open == id;
-            let open = shard.read_all(|group| {
-                let is_open = group.offsets().producers().any(holds(producer_id));
-                is_open.then(|| group.id().clone())
-            });
-            for id in open {
-                let complete = |group: &mut crate::coordinator::group::group::Group| {
-                    group.complete_transaction(producer_id, commit);
-                };
-                let _ = shard.with_group(&id, false, |group, _, _| complete(group));
-            }
+            self.shard(*partition)
+                .transaction_ended(producer_id, commit);
         }
     }
 
@@ -275,30 +269,47 @@ impl GroupCoordinator {
         left.unwrap_or_else(|| Ok(vec![ErrorCode::UnknownMemberId; leavers.len()]))
     }
 
-    /// OffsetCommit, and TxnOffsetCommit if the request names a producer.
-    pub async fn commit(
+    /// OffsetCommit.
+    pub async fn commit(&self, group_id: &ByteString, request: CommitRequest) -> CommitResults {
+        match self.checked(group_id, true) {
+            // Without a generation the group is used for nothing but offsets.
+            Ok(shard) => commit_to(&shard, group_id, request.generation < 0, request).await,
+            Err(error) => request.failed(error),
+        }
+    }
+
+    /// TxnOffsetCommit: the offsets count once the transaction is committed. A group that is not
+    /// there is created, whatever becomes of the commit.
+    pub async fn commit_in_transaction(
         &self,
         group_id: &ByteString,
-        request: CommitRequest,
-    ) -> Vec<(TopicPartition, ErrorCode)> {
-        let partitions: Vec<_> = request.offsets.iter().map(|(p, _)| p.clone()).collect();
-        let failed = |error| partitions.iter().map(|p| (p.clone(), error)).collect();
-        let is_transactional = request.producer.is_some();
-        let shard = match self.checked(group_id, !is_transactional) {
-            Ok(shard) => shard,
-            Err(error) => return failed(error),
-        };
-        // Without a generation the group is used for nothing but offsets.
-        let create = request.generation < 0 || is_transactional;
-        let asked = shard.ask(group_id, create, |group, ticket, now, effects| {
-            group.commit(request, ticket, now, effects);
+        transactional_id: &ByteString,
+        producer_id: i64,
+        producer_epoch: i16,
+        mut request: CommitRequest,
+    ) -> CommitResults {
+        let created = self.checked(group_id, false).and_then(|shard| {
+            shard.with_group(group_id, true, |_, _, _| ())?;
+            Ok(shard)
         });
-        match answer(asked).await {
-            Ok(Some(Reply::Commit(results))) => results,
-            Ok(Some(_)) => failed(ErrorCode::UnknownServerError),
-            Ok(None) => failed(ErrorCode::IllegalGeneration),
-            Err(error) => failed(error),
-        }
+        let shard = match created {
+            Ok(shard) => shard,
+            Err(error) => return request.failed(error),
+        };
+        let partition = self.partition_for(group_id);
+        let log = &self.shared.log;
+        let verifying = log.verify(partition, transactional_id, producer_id, producer_epoch);
+        let guard = match verifying.await {
+            Ok(guard) => guard,
+            Err(error) => return request.failed(offset_append_error(error)),
+        };
+        // Without a producer's id a commit is an ordinary one, which only verification refuses.
+        request.producer = (producer_id != NO_PRODUCER_ID).then_some(Producer {
+            id: producer_id,
+            epoch: producer_epoch,
+            guard,
+        });
+        commit_to(&shard, group_id, true, request).await
     }
 
     /// OffsetFetch: the given partitions, or all that are committed.
@@ -513,6 +524,25 @@ fn load_chunk(loader: &mut Loader, partition: i32, batches: &[u8]) -> Option<i64
         tracing::error!(partition, offset, error, "skipping a batch");
     };
     replay(batches, &mut visit, &mut report)
+}
+
+async fn commit_to(
+    shard: &Shard,
+    group_id: &ByteString,
+    create: bool,
+    request: CommitRequest,
+) -> CommitResults {
+    let partitions: Vec<_> = request.offsets.iter().map(|(p, _)| p.clone()).collect();
+    let failed = |error| partitions.iter().map(|p| (p.clone(), error)).collect();
+    let asked = shard.ask(group_id, create, |group, ticket, now, effects| {
+        group.commit(request, ticket, now, effects);
+    });
+    match answer(asked).await {
+        Ok(Some(Reply::Commit(results))) => results,
+        Ok(Some(_)) => failed(ErrorCode::UnknownServerError),
+        Ok(None) => failed(ErrorCode::IllegalGeneration),
+        Err(error) => failed(error),
+    }
 }
 
 /// Waits for a late answer. A question that is dropped unanswered was asked of a coordinator that

@@ -9,6 +9,7 @@ use kafka_wire::error_code::ErrorCode;
 
 use crate::coordinator::group::offsets::OffsetAndMetadata;
 use crate::coordinator::group::records::offset_append_error;
+use crate::coordinator::internal_log::VerificationGuard;
 
 /// The member id of somebody who has none yet.
 pub const UNKNOWN_MEMBER_ID: &str = "";
@@ -231,6 +232,17 @@ pub struct CommitRequest {
     pub offsets: Vec<(TopicPartition, OffsetAndMetadata)>,
 }
 
+impl CommitRequest {
+    /// The answer if nothing can be committed.
+    pub fn failed(&self, error: ErrorCode) -> CommitResults {
+        let partitions = self.offsets.iter();
+        partitions.map(|(at, _)| (at.clone(), error)).collect()
+    }
+}
+
+/// What became of each partition of a commit.
+pub type CommitResults = Vec<(TopicPartition, ErrorCode)>;
+
 /// A transactional producer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Producer {
@@ -238,6 +250,8 @@ pub struct Producer {
     pub id: i64,
     /// Producer epoch.
     pub epoch: i16,
+    /// What the log gave when the transaction was verified.
+    pub guard: VerificationGuard,
 }
 
 /// A late answer.
@@ -248,7 +262,7 @@ pub enum Reply {
     /// To SyncGroup.
     Sync(SyncResult),
     /// To OffsetCommit and TxnOffsetCommit, in the order of the request.
-    Commit(Vec<(TopicPartition, ErrorCode)>),
+    Commit(CommitResults),
 }
 
 /// A record of `__consumer_offsets`; no value is a tombstone.

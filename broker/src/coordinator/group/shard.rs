@@ -101,6 +101,9 @@ struct State {
     phase: Option<Phase>,
     epoch: Option<i32>,
     groups: HashMap<ByteString, Entry>,
+    /// Transactions that ended while the log was being read: producer and whether it committed.
+    /// The reader may have passed the end of the log before their markers came.
+    ended: Vec<(i64, bool)>,
     waiting: HashMap<Ticket, oneshot::Sender<Reply>>,
 }
 
@@ -165,8 +168,12 @@ impl Shard {
             return false;
         }
         state.phase = Some(Phase::Active);
-        for (group, effects) in groups {
+        let ended = std::mem::take(&mut state.ended);
+        for (mut group, effects) in groups {
             let id = group.id().clone();
+            for (producer_id, commit) in &ended {
+                group.complete_transaction(*producer_id, *commit);
+            }
             let instance = self.insert(&mut state, group);
             self.perform(&mut state, &id, instance, effects);
         }
@@ -180,6 +187,7 @@ impl Shard {
             return false;
         }
         state.phase = Some(Phase::NotOwned);
+        state.ended.clear();
         let now = self.shared.now();
         for (id, mut entry) in std::mem::take(&mut state.groups) {
             let mut effects = Effects::new();
@@ -241,6 +249,17 @@ impl Shard {
             self.perform(&mut state, id, instance, effects);
         }
         Ok(Some((result, cleanup.offsets)))
+    }
+
+    /// The marker of a producer's transaction is in the log.
+    pub(super) fn transaction_ended(&self, producer_id: i64, commit: bool) {
+        let mut state = self.state.lock();
+        if state.phase() == Phase::Loading {
+            state.ended.push((producer_id, commit));
+        }
+        for entry in state.groups.values_mut() {
+            entry.group.complete_transaction(producer_id, commit);
+        }
     }
 
     /// Looks at a group.
@@ -377,7 +396,11 @@ impl Shard {
         let batch = self
             .shared
             .build(records, producer, base_sequence, self.shared.now())?;
-        self.shared.log.append(self.partition, batch, acks)
+        let log = &self.shared.log;
+        match producer {
+            Some(producer) => log.append_verified(self.partition, batch, acks, producer.guard),
+            None => log.append(self.partition, batch, acks),
+        }
     }
 
     fn await_replicas(&self, id: &ByteString, instance: u64, appended: Appended, then: Stored) {
