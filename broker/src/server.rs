@@ -20,6 +20,7 @@ use crate::admin::topics::TopicAdmin;
 use crate::api::context::Services;
 use crate::config::broker::BrokerConfig;
 use crate::controller::controller::{self, ControllerSettings};
+use crate::coordinator::java;
 use crate::error::{RunError, StartError};
 use crate::farewell;
 use crate::housekeeping;
@@ -87,8 +88,13 @@ impl Server {
         let logs = Arc::new(open_logs(&config, topic_configs.clone())?);
         let metadata = Arc::new(MetadataCache::new());
         let bound = bind_all(&config)?;
-        let (replicas, isr_changes) =
-            ReplicaManager::new(broker_id, config.clone(), logs.clone(), metadata.clone());
+        let (replicas, isr_changes) = ReplicaManager::new(
+            broker_id,
+            config.clone(),
+            logs.clone(),
+            metadata.clone(),
+            java::partition_for,
+        );
 
         let registration = registration(&config, broker_id, &bound);
         zk.check_endpoints(&registration).await?;

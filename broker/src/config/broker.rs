@@ -116,6 +116,7 @@ broker_config! {
     socket_receive_buffer_bytes: i32 = "socket.receive.buffer.bytes";
     socket_request_max_bytes: i32 = "socket.request.max.bytes";
     socket_send_buffer_bytes: i32 = "socket.send.buffer.bytes";
+    transaction_partition_verification_enable: bool = "transaction.partition.verification.enable";
     transaction_state_log_min_isr: i32 = "transaction.state.log.min.isr";
     transaction_state_log_num_partitions: i32 = "transaction.state.log.num.partitions";
     transaction_state_log_replication_factor: i16 = "transaction.state.log.replication.factor";

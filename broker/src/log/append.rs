@@ -160,12 +160,12 @@ impl AppendError {
             AppendError::Producer(ProducerError::InvalidEpoch { .. }) => {
                 ErrorCode::InvalidProducerEpoch
             }
-            AppendError::Producer(ProducerError::OutOfOrderSequence { .. }) => {
-                ErrorCode::OutOfOrderSequenceNumber
-            }
-            AppendError::Producer(ProducerError::NotTransactional { .. }) => {
-                ErrorCode::InvalidTxnState
-            }
+            AppendError::Producer(
+                ProducerError::OutOfOrderSequence { .. } | ProducerError::AboveUnverified { .. },
+            ) => ErrorCode::OutOfOrderSequenceNumber,
+            AppendError::Producer(
+                ProducerError::NotTransactional { .. } | ProducerError::NotVerified { .. },
+            ) => ErrorCode::InvalidTxnState,
             AppendError::Producer(ProducerError::CoordinatorFenced { .. }) => {
                 ErrorCode::TransactionCoordinatorFenced
             }

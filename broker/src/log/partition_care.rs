@@ -108,14 +108,6 @@ impl PartitionLog {
         Ok(())
     }
 
-    /// Forgets producers that were silent for too long.
-    pub fn expire_producers(&self, now_ms: i64) {
-        self.inner
-            .lock()
-            .producers
-            .remove_expired(now_ms, self.producer_expiration_ms);
-    }
-
     /// Moves the log's start up to `offset` (DeleteRecords, or a leader's start on a follower). True if it moved.
     /// Whole segments below it go with the next retention pass.
     ///

@@ -23,11 +23,12 @@ use crate::log::leader_epochs::{EpochEnd, EpochEntry, LeaderEpochs};
 use crate::log::names::TopicPartition;
 use crate::log::partition_dir::PartitionDir;
 use crate::log::partition_metadata;
-use crate::log::producer_state::{ProducerBatch, ProducerChanges, ProducerEntry, ProducerStates};
+use crate::log::producer_state::{ProducerBatch, ProducerChanges, ProducerStates};
 use crate::log::segment::{SEGMENT_SUFFIXES, Segment};
 use crate::log::snapshots::Snapshots;
 use crate::log::txn_index::AbortedTxn;
 use crate::log::validator::{ValidBatch, validate};
+use crate::log::verification::{Verification, Verifications};
 
 /// Value of an atomic offset that stands for "none".
 pub(super) const NO_OFFSET: i64 = i64::MAX;
@@ -61,6 +62,7 @@ pub struct PartitionLog {
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) producers: ProducerStates,
+    pub(super) verifications: Verifications,
     pub(super) snapshots: Snapshots,
     /// Files to be removed, and when (milliseconds since the epoch).
     pub(super) doomed_files: Vec<(String, i64)>,
@@ -114,6 +116,7 @@ impl PartitionLog {
             producer_expiration_ms,
             inner: Mutex::new(Inner {
                 producers: loaded.producers,
+                verifications: Verifications::default(),
                 snapshots: loaded.snapshots,
                 doomed_files: loaded.doomed_files,
             }),
@@ -236,31 +239,6 @@ impl PartitionLog {
         self.segments.load().len()
     }
 
-    /// Number of producers that are remembered.
-    pub fn producer_count(&self) -> usize {
-        self.inner.lock().producers.producers().len()
-    }
-
-    /// The producers that are remembered, in the order of their ids.
-    pub fn producers(&self) -> Vec<(i64, ProducerEntry)> {
-        let inner = self.inner.lock();
-        let known = inner.producers.producers();
-        let mut producers: Vec<_> = known
-            .iter()
-            .map(|(id, entry)| (*id, entry.clone()))
-            .collect();
-        drop(inner);
-        producers.sort_unstable_by_key(|(id, _)| *id);
-        producers
-    }
-
-    /// Last sequence number of a producer; `None` if it is not known or has none.
-    pub fn last_sequence(&self, producer_id: i64) -> Option<i32> {
-        let inner = self.inner.lock();
-        let entry = inner.producers.producers().get(&producer_id)?;
-        Some(entry.last_sequence()).filter(|sequence| *sequence >= 0)
-    }
-
     /// Newest leader epoch with records, or noted by [`PartitionLog::assign_epoch_start_offset`].
     pub fn latest_epoch(&self) -> Option<i32> {
         self.epochs.read().latest().map(|entry| entry.epoch)
@@ -301,6 +279,20 @@ impl PartitionLog {
         leader_epoch: i32,
         options: &AppendOptions,
     ) -> Result<AppendInfo, AppendError> {
+        self.append_verified(records, leader_epoch, options, Verification::Off)
+    }
+
+    /// As [`PartitionLog::append_as_leader`]; a batch that begins a transaction must show that it was verified.
+    ///
+    /// # Errors
+    /// [`AppendError`] with the code for the producer; nothing is written then.
+    pub fn append_verified(
+        &self,
+        records: &Bytes,
+        leader_epoch: i32,
+        options: &AppendOptions,
+        verification: Verification,
+    ) -> Result<AppendInfo, AppendError> {
         let config = self.config.load();
         let Some(valid) = validate(records, &config, options, &self.name)? else {
             return Ok(AppendInfo::nothing(self.log_start_offset()));
@@ -328,9 +320,13 @@ impl PartitionLog {
             header.base_offset = self.log_end_offset();
             header.partition_leader_epoch = leader_epoch;
             let changes = match header.has_producer_id() {
-                true => inner
-                    .producers
-                    .check([ProducerBatch { header, marker }], options.origin)?,
+                true => {
+                    let open = inner.verifications.get(header.producer_id);
+                    let batch = ProducerBatch { header, marker };
+                    inner
+                        .producers
+                        .check_append(&batch, options.origin, verification, open)?
+                }
                 false => ProducerChanges::default(),
             };
             if let Some(first) = changes.duplicate() {
@@ -355,6 +351,9 @@ impl PartitionLog {
                 changes,
                 options.now_ms,
             )?;
+            if header.is_transactional() {
+                inner.verifications.settle(header.producer_id);
+            }
             self.leader_info(&header, size)
         };
         self.flush_if_due(&config, options.now_ms)?;
@@ -436,6 +435,10 @@ impl PartitionLog {
             }
         }
         let batches = set.producer_batches()?;
+        let transactional = |batch: &&ProducerBatch| batch.header.is_transactional();
+        for batch in batches.iter().filter(transactional) {
+            inner.verifications.settle(batch.header.producer_id);
+        }
         let changes = inner.producers.check(batches, AppendOrigin::Replication)?;
         let bytes = set.bytes();
         self.write(
@@ -471,7 +474,7 @@ impl PartitionLog {
         segment.append(parts, append, config.index_interval_bytes)?;
         let end = append.last_offset + 1;
         self.log_end.store(end, Ordering::Release);
-        let transactions = !changes.is_empty();
+        let transactions = !changes.is_stable();
         for (txn, last_stable_offset) in inner.producers.apply(changes, end) {
             if txn.aborted {
                 segment.txn_index().append(AbortedTxn {

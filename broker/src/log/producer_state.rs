@@ -1,27 +1,16 @@
 //! Pure: what a log knows of its producers: sequences, epochs, duplicates, open transactions (`ProducerStateManager.java`, KIP-98).
 //!
-//! Snapshot layout, big endian:
-//!
-//! ```text
-//! i16 version 1 | u32 CRC-32C of the rest | i32 count | per producer:
-//! i64 id | i16 epoch | i32 last sequence | i64 last offset | i32 offset delta | i64 timestamp | i32 coordinator epoch | i64 first offset
-//! of its open transaction, -1 if none
-//! ```
+//! Its form on disk is in `producer_snapshot.rs`.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 
-use bytes::BufMut;
-use kafka_wire::records::batch::{
-    BatchHeader, NO_PRODUCER_EPOCH, NO_SEQUENCE, crc32c, increment_sequence,
-};
+use kafka_wire::records::batch::{BatchHeader, NO_PRODUCER_EPOCH, NO_SEQUENCE, increment_sequence};
 use kafka_wire::records::control::{ControlType, EndTransactionMarker};
+
+use crate::log::verification::{OpenVerification, Verification};
 
 /// Batches kept per producer, among which a repeated one is recognised.
 const BATCHES_KEPT: usize = 5;
-/// Bytes of a producer in a snapshot.
-const ENTRY_BYTES: usize = 46;
-/// Bytes of a snapshot before its producers.
-const HEADER_BYTES: usize = 10;
 
 /// Who appends; decides how much is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +57,25 @@ pub enum ProducerError {
         /// Producer id.
         producer_id: i64,
     },
+    /// A batch would begin a transaction of which the coordinator was not asked, or that has ended since it was.
+    #[error("record of producer {producer_id} was not part of an ongoing transaction")]
+    NotVerified {
+        /// Producer id.
+        producer_id: i64,
+    },
+    /// A batch with a lower sequence number is still to come: its transaction could not be verified yet.
+    #[error(
+        "out of order sequence number for producer {producer_id}: {incoming} (incoming seq. number), \
+         {lowest} (earliest seen sequence)"
+    )]
+    AboveUnverified {
+        /// Producer id.
+        producer_id: i64,
+        /// First sequence number of the batch.
+        incoming: i32,
+        /// Lowest sequence number that awaits verification.
+        lowest: i32,
+    },
     /// A marker of a coordinator that has been replaced.
     #[error(
         "invalid coordinator epoch for producer {producer_id}: {epoch} (zombie), {current} (current)"
@@ -83,7 +91,7 @@ pub enum ProducerError {
 }
 
 /// A batch that was appended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct AppendedBatch {
     /// Last sequence number.
     pub last_sequence: i32,
@@ -113,13 +121,53 @@ impl AppendedBatch {
     }
 }
 
+/// The last few batches of a producer, in place: no producer has memory of its own.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RecentBatches {
+    /// Oldest first; what follows the first `count` means nothing.
+    slots: [AppendedBatch; BATCHES_KEPT],
+    count: u8,
+}
+
+impl RecentBatches {
+    /// The batches, oldest first.
+    pub fn as_slice(&self) -> &[AppendedBatch] {
+        &self.slots[..usize::from(self.count).min(BATCHES_KEPT)]
+    }
+
+    /// The newest batch.
+    pub fn back(&self) -> Option<&AppendedBatch> {
+        self.as_slice().last()
+    }
+
+    /// Adds the newest batch, in the place of the oldest one if there are enough.
+    pub fn push(&mut self, batch: AppendedBatch) {
+        let count = self.as_slice().len();
+        if count == BATCHES_KEPT {
+            self.slots.copy_within(1.., 0);
+            self.slots[BATCHES_KEPT - 1] = batch;
+        } else {
+            self.slots[count] = batch;
+            self.count = count as u8 + 1;
+        }
+    }
+}
+
+impl PartialEq for RecentBatches {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_slice() == other.as_slice()
+    }
+}
+
+impl Eq for RecentBatches {}
+
 /// What is known of one producer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProducerEntry {
     /// Newest epoch, -1 if none.
     pub epoch: i16,
-    /// The last batches of that epoch, oldest first.
-    pub batches: VecDeque<AppendedBatch>,
+    /// The last batches of that epoch.
+    pub batches: RecentBatches,
     /// Epoch of the coordinator that wrote the last marker, -1 if none.
     pub coordinator_epoch: i32,
     /// Timestamp of the last batch or marker in milliseconds, -1 if none.
@@ -132,7 +180,7 @@ impl Default for ProducerEntry {
     fn default() -> Self {
         ProducerEntry {
             epoch: NO_PRODUCER_EPOCH,
-            batches: VecDeque::new(),
+            batches: RecentBatches::default(),
             coordinator_epoch: -1,
             last_timestamp: -1,
             txn_first_offset: None,
@@ -155,12 +203,12 @@ impl ProducerEntry {
         }
         let same =
             |batch: &&AppendedBatch| batch.first_sequence() == first && batch.last_sequence == last;
-        self.batches.iter().find(same).copied()
+        self.batches.as_slice().iter().find(same).copied()
     }
 
     fn move_to_epoch(&mut self, epoch: i16) {
         if self.epoch != epoch {
-            self.batches.clear();
+            self.batches = RecentBatches::default();
             self.epoch = epoch;
         }
     }
@@ -188,13 +236,35 @@ pub struct CompletedTxn {
     pub aborted: bool,
 }
 
-/// What appending some batches will change; made by [`ProducerStates::check`], applied after the write.
+/// What appending some batches will change; made by [`ProducerStates::check`] and
+/// [`ProducerStates::check_append`], applied after the write.
 #[derive(Debug, Default)]
 pub struct ProducerChanges {
-    updated: HashMap<i64, ProducerEntry>,
+    updated: Updated,
     started: Vec<(i64, i64)>,
     completed: Vec<CompletedTxn>,
     duplicate: Option<AppendedBatch>,
+}
+
+/// Producers with what they become. A leader appends one batch at a time, so one is what must be quick.
+#[derive(Debug, Default)]
+struct Updated {
+    one: Option<(i64, ProducerEntry)>,
+    /// All of them, if there are several.
+    many: HashMap<i64, ProducerEntry>,
+}
+
+impl Updated {
+    /// The entry of a producer, which is `known` if it was not updated so far.
+    fn entry(&mut self, producer_id: i64, known: Option<&ProducerEntry>) -> &mut ProducerEntry {
+        let fresh = || known.copied().unwrap_or_default();
+        let is_only = |one: &(i64, ProducerEntry)| one.0 == producer_id;
+        if self.many.is_empty() && self.one.as_ref().is_none_or(is_only) {
+            return &mut self.one.get_or_insert_with(|| (producer_id, fresh())).1;
+        }
+        self.many.extend(self.one.take());
+        self.many.entry(producer_id).or_insert_with(fresh)
+    }
 }
 
 impl ProducerChanges {
@@ -203,18 +273,18 @@ impl ProducerChanges {
         self.duplicate
     }
 
-    /// True if no producer is concerned.
-    pub fn is_empty(&self) -> bool {
-        self.updated.is_empty()
+    /// True if no transaction begins or ends.
+    pub fn is_stable(&self) -> bool {
+        self.started.is_empty() && self.completed.is_empty()
     }
 }
 
 /// The producers of one log.
 #[derive(Debug, Default)]
 pub struct ProducerStates {
-    producers: HashMap<i64, ProducerEntry>,
+    pub(super) producers: HashMap<i64, ProducerEntry>,
     /// Open transactions: first offset to producer.
-    ongoing: BTreeMap<i64, i64>,
+    pub(super) ongoing: BTreeMap<i64, i64>,
     /// Ended transactions whose marker is above the high watermark: first offset to marker offset.
     unreplicated: BTreeMap<i64, i64>,
     end_offset: i64,
@@ -249,7 +319,44 @@ impl ProducerStates {
         self.end_offset = offset;
     }
 
-    /// Checks batches in order against what is known and against each other.
+    /// Checks one batch that a leader is about to append. `open` is the producer's open verification, if it has one.
+    ///
+    /// # Errors
+    /// [`ProducerError`] if it may not be appended.
+    pub fn check_append(
+        &self,
+        batch: &ProducerBatch,
+        origin: AppendOrigin,
+        verification: Verification,
+        open: Option<OpenVerification>,
+    ) -> Result<ProducerChanges, ProducerError> {
+        let header = &batch.header;
+        let producer_id = header.producer_id;
+        let mut changes = ProducerChanges::default();
+        let known = self.producers.get(&producer_id);
+        if origin == AppendOrigin::Client {
+            let (first, last) = (header.base_sequence, header.last_sequence());
+            changes.duplicate =
+                known.and_then(|known| known.find_duplicate(header.producer_epoch, first, last));
+            if changes.duplicate.is_some() {
+                return Ok(changes);
+            }
+        }
+        let is_open = known.is_some_and(|known| known.txn_first_offset.is_some());
+        if let Verification::Required(guard) = verification
+            && header.is_transactional()
+            && !header.is_control()
+            && !is_open
+            && open.is_none_or(|open| open.guard != guard)
+        {
+            return Err(ProducerError::NotVerified { producer_id });
+        }
+        let lowest = open.map(|open| open.lowest_sequence);
+        check_batch(known, batch, origin, lowest, &mut changes)?;
+        Ok(changes)
+    }
+
+    /// Checks batches in order against what is known and against each other, for appends that are taken as they are.
     ///
     /// # Errors
     /// [`ProducerError`] for the first that may not be appended.
@@ -260,97 +367,19 @@ impl ProducerStates {
     ) -> Result<ProducerChanges, ProducerError> {
         let mut changes = ProducerChanges::default();
         for batch in batches {
-            let header = &batch.header;
-            if !header.has_producer_id() {
-                continue;
+            if batch.header.has_producer_id() {
+                let known = self.producers.get(&batch.header.producer_id);
+                check_batch(known, &batch, origin, None, &mut changes)?;
             }
-            if origin == AppendOrigin::Client
-                && let Some(known) = self.producers.get(&header.producer_id)
-            {
-                let (first, last) = (header.base_sequence, header.last_sequence());
-                changes.duplicate = known.find_duplicate(header.producer_epoch, first, last);
-                if changes.duplicate.is_some() {
-                    return Ok(changes);
-                }
-            }
-            self.check_batch(&batch, origin, &mut changes)?;
         }
         Ok(changes)
-    }
-
-    fn check_batch(
-        &self,
-        batch: &ProducerBatch,
-        origin: AppendOrigin,
-        changes: &mut ProducerChanges,
-    ) -> Result<(), ProducerError> {
-        let header = &batch.header;
-        let producer_id = header.producer_id;
-        let known = self.producers.get(&producer_id);
-        let entry = changes
-            .updated
-            .entry(producer_id)
-            .or_insert_with(|| known.cloned().unwrap_or_default());
-        if header.is_control() {
-            // A control batch without a marker is what compaction left of a whole transaction.
-            let Some(marker) = batch.marker else {
-                return Ok(());
-            };
-            check_epoch(entry, header, origin)?;
-            if entry.coordinator_epoch > marker.coordinator_epoch
-                && origin != AppendOrigin::Replication
-            {
-                return Err(ProducerError::CoordinatorFenced {
-                    producer_id,
-                    epoch: marker.coordinator_epoch,
-                    current: entry.coordinator_epoch,
-                });
-            }
-            if let Some(first_offset) = entry.txn_first_offset.take() {
-                changes.completed.push(CompletedTxn {
-                    producer_id,
-                    first_offset,
-                    last_offset: header.base_offset,
-                    aborted: marker.control_type == ControlType::Abort,
-                });
-            }
-            entry.move_to_epoch(header.producer_epoch);
-            entry.coordinator_epoch = marker.coordinator_epoch;
-            entry.last_timestamp = header.max_timestamp;
-            return Ok(());
-        }
-        check_epoch(entry, header, origin)?;
-        if origin == AppendOrigin::Client {
-            check_sequence(entry, header, known.is_some())?;
-        }
-        entry.move_to_epoch(header.producer_epoch);
-        if entry.batches.len() == BATCHES_KEPT {
-            entry.batches.pop_front();
-        }
-        entry.batches.push_back(AppendedBatch {
-            last_sequence: header.last_sequence(),
-            last_offset: header.last_offset(),
-            offset_delta: header.last_offset_delta,
-            timestamp: header.max_timestamp,
-        });
-        entry.last_timestamp = header.max_timestamp;
-        match (entry.txn_first_offset, header.is_transactional()) {
-            (Some(_), false) if origin != AppendOrigin::Replication => {
-                return Err(ProducerError::NotTransactional { producer_id });
-            }
-            (None, true) => {
-                entry.txn_first_offset = Some(header.base_offset);
-                changes.started.push((header.base_offset, producer_id));
-            }
-            _ => {}
-        }
-        Ok(())
     }
 
     /// Takes the changes of batches that have been written; `end_offset` is the log's new end.
     /// Answers the ended transactions, each with the last stable offset that holds once it is ended.
     pub fn apply(&mut self, changes: ProducerChanges, end_offset: i64) -> Vec<(CompletedTxn, i64)> {
-        self.producers.extend(changes.updated);
+        self.producers.extend(changes.updated.one);
+        self.producers.extend(changes.updated.many);
         self.ongoing.extend(changes.started);
         let mut completed = Vec::with_capacity(changes.completed.len());
         for txn in changes.completed {
@@ -376,6 +405,13 @@ impl ProducerStates {
         }
     }
 
+    /// When the producer of the oldest open transaction last appended, in milliseconds; `None` if that is not known.
+    pub fn oldest_txn_timestamp(&self) -> Option<i64> {
+        let (_, producer_id) = self.ongoing.first_key_value()?;
+        let timestamp = self.producers.get(producer_id)?.last_timestamp;
+        Some(timestamp).filter(|timestamp| *timestamp > 0)
+    }
+
     /// Forgets ended transactions whose marker is below the high watermark. True if there were any.
     pub fn on_high_watermark(&mut self, high_watermark: i64) -> bool {
         if self.unreplicated.is_empty() {
@@ -399,82 +435,84 @@ impl ProducerStates {
         self.producers
             .retain(|_, entry| !expired(entry, now_ms, expiration_ms));
     }
-
-    /// Encodes the snapshot.
-    pub fn to_snapshot(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(HEADER_BYTES + ENTRY_BYTES * self.producers.len());
-        bytes.put_i16(1);
-        bytes.put_u32(0);
-        bytes.put_i32(self.producers.len() as i32);
-        // In order of id, so that equal states make equal files.
-        let mut producers: Vec<_> = self.producers.iter().collect();
-        producers.sort_unstable_by_key(|(producer_id, _)| **producer_id);
-        for (producer_id, entry) in producers {
-            let last = entry.batches.back();
-            bytes.put_i64(*producer_id);
-            bytes.put_i16(entry.epoch);
-            bytes.put_i32(last.map_or(NO_SEQUENCE, |batch| batch.last_sequence));
-            bytes.put_i64(last.map_or(-1, |batch| batch.last_offset));
-            bytes.put_i32(last.map_or(0, |batch| batch.offset_delta));
-            bytes.put_i64(entry.last_timestamp);
-            bytes.put_i32(entry.coordinator_epoch);
-            bytes.put_i64(entry.txn_first_offset.unwrap_or(-1));
-        }
-        let crc = crc32c(&bytes[6..]);
-        bytes[2..6].copy_from_slice(&crc.to_be_bytes());
-        bytes
-    }
-
-    /// Decodes a snapshot taken at `end_offset`, without the producers that have expired since.
-    ///
-    /// # Errors
-    /// A text that says what is wrong with the bytes.
-    pub fn from_snapshot(
-        bytes: &[u8],
-        end_offset: i64,
-        now_ms: i64,
-        expiration_ms: i64,
-    ) -> Result<Self, String> {
-        let header = bytes
-            .first_chunk::<HEADER_BYTES>()
-            .ok_or("shorter than its header")?;
-        if header[..2] != [0, 1] {
-            return Err("unknown version".to_owned());
-        }
-        let stored = u32::from_be_bytes([header[2], header[3], header[4], header[5]]);
-        let computed = crc32c(&bytes[6..]);
-        if stored != computed {
-            return Err(format!("stored checksum {stored}, computed {computed}"));
-        }
-        let count = i32::from_be_bytes([header[6], header[7], header[8], header[9]]);
-        let entries = &bytes[HEADER_BYTES..];
-        if usize::try_from(count)
-            .ok()
-            .and_then(|count| count.checked_mul(ENTRY_BYTES))
-            != Some(entries.len())
-        {
-            return Err(format!(
-                "{count} producers do not fit {} bytes",
-                entries.len()
-            ));
-        }
-        let mut states = ProducerStates::new(end_offset);
-        for entry in entries.chunks_exact(ENTRY_BYTES) {
-            let (producer_id, entry) = decode_entry(entry);
-            if expired(&entry, now_ms, expiration_ms) {
-                continue;
-            }
-            if let Some(first_offset) = entry.txn_first_offset {
-                states.ongoing.insert(first_offset, producer_id);
-            }
-            states.producers.insert(producer_id, entry);
-        }
-        Ok(states)
-    }
 }
 
-fn expired(entry: &ProducerEntry, now_ms: i64, expiration_ms: i64) -> bool {
+/// Whether a producer was silent for too long. One with an open transaction never is.
+pub(super) fn expired(entry: &ProducerEntry, now_ms: i64, expiration_ms: i64) -> bool {
     entry.txn_first_offset.is_none() && now_ms.saturating_sub(entry.last_timestamp) >= expiration_ms
+}
+
+/// Checks one batch against `known`, or against what earlier batches of the same append made of it.
+fn check_batch(
+    known: Option<&ProducerEntry>,
+    batch: &ProducerBatch,
+    origin: AppendOrigin,
+    lowest_unverified: Option<i32>,
+    changes: &mut ProducerChanges,
+) -> Result<(), ProducerError> {
+    let header = &batch.header;
+    let producer_id = header.producer_id;
+    let entry = changes.updated.entry(producer_id, known);
+    if header.is_control() {
+        // A control batch without a marker is what compaction left of a whole transaction.
+        let Some(marker) = batch.marker else {
+            return Ok(());
+        };
+        let ended = check_marker(entry, header, marker, origin)?;
+        changes.completed.extend(ended);
+        return Ok(());
+    }
+    check_epoch(entry, header, origin)?;
+    if origin == AppendOrigin::Client {
+        check_sequence(entry, known, header, lowest_unverified)?;
+    }
+    entry.move_to_epoch(header.producer_epoch);
+    entry.batches.push(AppendedBatch {
+        last_sequence: header.last_sequence(),
+        last_offset: header.last_offset(),
+        offset_delta: header.last_offset_delta,
+        timestamp: header.max_timestamp,
+    });
+    entry.last_timestamp = header.max_timestamp;
+    match (entry.txn_first_offset, header.is_transactional()) {
+        (Some(_), false) if origin != AppendOrigin::Replication => {
+            return Err(ProducerError::NotTransactional { producer_id });
+        }
+        (None, true) => {
+            entry.txn_first_offset = Some(header.base_offset);
+            changes.started.push((header.base_offset, producer_id));
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Ends the producer's transaction, if one is open.
+fn check_marker(
+    entry: &mut ProducerEntry,
+    header: &BatchHeader,
+    marker: EndTransactionMarker,
+    origin: AppendOrigin,
+) -> Result<Option<CompletedTxn>, ProducerError> {
+    let producer_id = header.producer_id;
+    check_epoch(entry, header, origin)?;
+    if entry.coordinator_epoch > marker.coordinator_epoch && origin != AppendOrigin::Replication {
+        return Err(ProducerError::CoordinatorFenced {
+            producer_id,
+            epoch: marker.coordinator_epoch,
+            current: entry.coordinator_epoch,
+        });
+    }
+    let open = entry.txn_first_offset.take();
+    entry.move_to_epoch(header.producer_epoch);
+    entry.coordinator_epoch = marker.coordinator_epoch;
+    entry.last_timestamp = header.max_timestamp;
+    Ok(open.map(|first_offset| CompletedTxn {
+        producer_id,
+        first_offset,
+        last_offset: header.base_offset,
+        aborted: marker.control_type == ControlType::Abort,
+    }))
 }
 
 fn check_epoch(
@@ -494,56 +532,35 @@ fn check_epoch(
 
 fn check_sequence(
     entry: &ProducerEntry,
+    known: Option<&ProducerEntry>,
     header: &BatchHeader,
-    producer_known: bool,
+    lowest_unverified: Option<i32>,
 ) -> Result<(), ProducerError> {
+    let producer_id = header.producer_id;
     let incoming = header.base_sequence;
+    if let Some(lowest) = lowest_unverified.filter(|lowest| incoming > *lowest) {
+        return Err(ProducerError::AboveUnverified {
+            producer_id,
+            incoming,
+            lowest,
+        });
+    }
     let last = entry.last_sequence();
     let in_order = if header.producer_epoch != entry.epoch {
         incoming == 0 || entry.epoch == NO_PRODUCER_EPOCH
     } else {
         // Its records may all have been deleted: then any sequence number is a fresh start.
-        !producer_known && last == NO_SEQUENCE || incoming == increment_sequence(last, 1)
+        let is_fresh = known.is_none_or(|known| known.epoch == NO_PRODUCER_EPOCH);
+        is_fresh || incoming == increment_sequence(last, 1)
     };
     if in_order {
         return Ok(());
     }
     Err(ProducerError::OutOfOrderSequence {
-        producer_id: header.producer_id,
+        producer_id,
         incoming,
         last,
     })
-}
-
-fn decode_entry(bytes: &[u8]) -> (i64, ProducerEntry) {
-    let mut long = [0; 8];
-    let mut i64_at = |at: usize| {
-        long.copy_from_slice(&bytes[at..at + 8]);
-        i64::from_be_bytes(long)
-    };
-    let i32_at =
-        |at: usize| i32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
-    let producer_id = i64_at(0);
-    let last_offset = i64_at(14);
-    let last_timestamp = i64_at(26);
-    let txn_first_offset = i64_at(38);
-    let mut batches = VecDeque::new();
-    if last_offset >= 0 {
-        batches.push_back(AppendedBatch {
-            last_sequence: i32_at(10),
-            last_offset,
-            offset_delta: i32_at(22),
-            timestamp: last_timestamp,
-        });
-    }
-    let entry = ProducerEntry {
-        epoch: i16::from_be_bytes([bytes[8], bytes[9]]),
-        batches,
-        coordinator_epoch: i32_at(34),
-        last_timestamp,
-        txn_first_offset: (txn_first_offset >= 0).then_some(txn_first_offset),
-    };
-    (producer_id, entry)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use kafka_wire::records::batch::BatchHeader;
 use kafka_wire::records::control::{ControlType, EndTransactionMarker};
 
 use crate::log::producer_state::{AppendOrigin, ProducerBatch, ProducerError, ProducerStates};
+use crate::log::verification::{Verification, Verifications};
 
 const CLIENT: AppendOrigin = AppendOrigin::Client;
 
@@ -55,7 +56,10 @@ fn append(
     batch: ProducerBatch,
     origin: AppendOrigin,
 ) -> Result<Option<i64>, ProducerError> {
-    let changes = states.check([batch], origin)?;
+    let changes = match origin {
+        AppendOrigin::Replication => states.check([batch], origin)?,
+        _ => states.check_append(&batch, origin, Verification::Off, None)?,
+    };
     if let Some(duplicate) = changes.duplicate() {
         return Ok(Some(duplicate.first_offset()));
     }
@@ -187,6 +191,53 @@ fn transactions_move_the_first_unstable_offset() {
         "the epoch was bumped"
     );
     assert_eq!(append(&mut states, batch(15, 1, 0, 0), CLIENT), Ok(None));
+}
+
+#[test]
+fn a_transaction_begins_only_with_the_guard_of_its_question() {
+    let mut states = ProducerStates::new(0);
+    let mut open = Verifications::default();
+    let first = transactional(batch(0, 0, 5, 5));
+    let check = |states: &ProducerStates, open: &Verifications, batch, guard| {
+        let verification = Verification::Required(guard);
+        states.check_append(batch, CLIENT, verification, open.get(1))
+    };
+    let unverified = ProducerError::NotVerified { producer_id: 1 };
+    assert_eq!(check(&states, &open, &first, 0).unwrap_err(), unverified);
+    let guard = open.begin(1, 5, 0, 0);
+    assert_eq!(check(&states, &open, &first, 0).unwrap_err(), unverified);
+    assert_eq!(
+        check(&states, &open, &first, guard + 1).unwrap_err(),
+        unverified
+    );
+    // Whatever its transaction, a later batch must not overtake the one that is being verified.
+    let later = batch(0, 0, 6, 6);
+    assert_eq!(
+        check(&states, &open, &later, 0).unwrap_err(),
+        ProducerError::AboveUnverified {
+            producer_id: 1,
+            incoming: 6,
+            lowest: 5
+        }
+    );
+    let changes = check(&states, &open, &first, guard).unwrap();
+    states.apply(changes, 1);
+    open.settle(1);
+    // Within the transaction nothing more is asked.
+    let second = transactional(batch(1, 0, 6, 6));
+    assert!(check(&states, &open, &second, 0).is_ok());
+    // A marker needs no guard, and what comes behind it needs a new one.
+    let commit = marker(1, 0, 0, ControlType::Commit);
+    let off = Verification::Required(0);
+    let changes = states
+        .check_append(&commit, AppendOrigin::Coordinator, off, None)
+        .unwrap();
+    assert_eq!(states.apply(changes, 2).len(), 1);
+    let third = transactional(batch(2, 0, 6, 6));
+    assert_eq!(
+        check(&states, &open, &third, guard).unwrap_err(),
+        unverified
+    );
 }
 
 #[test]

@@ -8,6 +8,7 @@ use bytestring::ByteString;
 use kafka_wire::error_code::ErrorCode;
 
 use crate::log::append::{AppendError, AppendInfo, AppendOptions, AppendOrigin};
+use crate::log::verification::{Verification, VerificationGuard};
 use crate::metadata::topic_names;
 use crate::replica::clock::now_ms;
 use crate::replica::hosted::{Partition, min_insync_replicas};
@@ -26,6 +27,8 @@ pub struct AppendEntry {
     pub partition: i32,
     /// The batches.
     pub records: Bytes,
+    /// What verifying their transaction gave.
+    pub guard: VerificationGuard,
 }
 
 /// How to append.
@@ -185,7 +188,7 @@ impl ReplicaManager {
                     continue;
                 }
             };
-            match self.append_to(&partition, terms, entry.records) {
+            match self.append_to(&partition, terms, &entry.records, entry.guard) {
                 Ok(info) => {
                     let place = appended.results.len();
                     appended.results.push(succeeded(topic, number, &info));
@@ -211,7 +214,8 @@ impl ReplicaManager {
         &self,
         partition: &Arc<Partition>,
         terms: AppendTerms,
-        records: Bytes,
+        records: &Bytes,
+        guard: VerificationGuard,
     ) -> Result<AppendInfo, Refused> {
         let state = partition.state.read();
         let log = match partition.log() {
@@ -226,8 +230,12 @@ impl ReplicaManager {
             produce_version: terms.produce_version,
             now_ms: now_ms(),
         };
+        let verification = match self.verifies_transactions() {
+            true => Verification::Required(guard),
+            false => Verification::Off,
+        };
         let info = log
-            .append_as_leader(&records, state.leader_epoch(), &options)
+            .append_verified(records, state.leader_epoch(), &options, verification)
             .map_err(Refused::ByLog)?;
         self.with_surroundings(|around| partition.advance_quietly(&state, &log, around));
         drop(state);

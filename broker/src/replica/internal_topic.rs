@@ -10,6 +10,7 @@ use kafka_wire::error_code::ErrorCode;
 use crate::coordinator::internal_log::{Appended, Chunk, InternalLog};
 use crate::log::append::AppendOrigin;
 use crate::log::partition_read::FetchBound;
+use crate::log::verification::NO_GUARD;
 use crate::replica::append::{AppendEntry, AppendTerms};
 use crate::replica::file_range;
 use crate::replica::manager::ReplicaManager;
@@ -50,6 +51,7 @@ impl InternalLog for InternalTopic {
             topic: self.topic.clone(),
             partition,
             records: batch,
+            guard: NO_GUARD,
         };
         let appended = self.replicas.append(terms, vec![entry]);
         let base_offset = appended.first_offset()?;

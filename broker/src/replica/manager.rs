@@ -20,6 +20,7 @@ use crate::replica::fetch_session::{FetchSessions, MIN_EVICTION_MS};
 use crate::replica::hosted::{Partition, Surroundings};
 use crate::replica::isr_sender::Wanted;
 use crate::replica::partition::IsrChange;
+use crate::replica::verifier::{PartitionFor, TransactionVerifier};
 
 /// A partition as this broker has it.
 #[derive(Clone, Debug)]
@@ -50,6 +51,8 @@ pub struct ReplicaManager {
     pub(super) sessions: Mutex<FetchSessions>,
     /// Changes of in-sync replicas on their way to the controller.
     isr_changes: mpsc::UnboundedSender<Wanted>,
+    /// Asks coordinators about transactions.
+    verifier: TransactionVerifier,
     /// Told when no log directory is left.
     disks_gone: Notify,
 }
@@ -62,9 +65,12 @@ impl ReplicaManager {
         config: Arc<BrokerConfig>,
         logs: Arc<LogManager>,
         metadata: Arc<MetadataCache>,
+        partition_for: PartitionFor,
     ) -> (Arc<Self>, mpsc::UnboundedReceiver<Wanted>) {
         let slots = usize::try_from(config.max_incremental_fetch_session_cache_slots).unwrap_or(0);
         let (isr_changes, wanted) = mpsc::unbounded_channel();
+        let verifier =
+            TransactionVerifier::new(broker_id, &config, metadata.clone(), partition_for);
         let manager = Arc::new(Self {
             broker_id,
             config,
@@ -74,6 +80,7 @@ impl ReplicaManager {
             controller_epoch: Mutex::new(0),
             sessions: Mutex::new(FetchSessions::new(slots, MIN_EVICTION_MS)),
             isr_changes,
+            verifier,
             disks_gone: Notify::new(),
         });
         (manager, wanted)
@@ -97,6 +104,11 @@ impl ReplicaManager {
     /// What the cluster looks like.
     pub fn metadata(&self) -> &MetadataCache {
         &self.metadata
+    }
+
+    /// Asks coordinators about transactions.
+    pub fn verifier(&self) -> &TransactionVerifier {
+        &self.verifier
     }
 
     /// The newest controller epoch heard of.

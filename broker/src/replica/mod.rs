@@ -14,3 +14,6 @@ pub mod partition;
 pub mod purgatory;
 pub mod read;
 pub mod topic_configs;
+pub mod verification;
+pub mod verification_queue;
+pub mod verifier;

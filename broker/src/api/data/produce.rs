@@ -20,7 +20,10 @@ use crate::api::context::{RequestContext, Services};
 use crate::api::data::current_leader::CurrentLeaders;
 use crate::api::table::{self, Reply, Started};
 use crate::log::append::AppendOrigin;
-use crate::replica::append::{AppendEntry, AppendResult, AppendTerms};
+use crate::log::verification::NO_GUARD;
+use crate::replica::append::{AppendEntry, AppendResult, AppendTerms, Appended};
+use crate::replica::verification::Work;
+use crate::replica::verification_queue::Question;
 
 /// The client id of Kafka's own tools, the only one that may write internal topics (`AdminUtils.ADMIN_CLIENT_ID`).
 const ADMIN_CLIENT_ID: &str = "__admin_client";
@@ -46,22 +49,46 @@ pub fn start(
     if let Some(refusal) = refusal(&request) {
         return Started::Done(refused(services, &context, request, &refusal));
     }
-    let plan = Plan::of(services, &context, request);
-    let terms = AppendTerms {
-        origin: AppendOrigin::Client,
-        produce_version: Some(context.header.api_version),
-        acks: plan.acks,
-        internal_allowed: context.client_id() == ADMIN_CLIENT_ID,
-    };
-    let appended = services.replicas.append(terms, plan.entries);
+    let transactional_id = request.transactional_id.clone();
+    let mut plan = Plan::of(services, &context, request);
+    if let Some(transactional_id) = transactional_id
+        && services.replicas.verifies_transactions()
+        && plan.has_valid_acks()
+    {
+        match services.replicas.guard(&transactional_id, &mut plan.work) {
+            Ok(None) => {}
+            Ok(Some(question)) => return start_verified(services, context, plan, question),
+            Err(several) => {
+                plan.refuse_all(ErrorCode::InvalidProducerIdMapping, &several.to_string());
+                return Started::Done(answer(services, &context, plan, Vec::new()));
+            }
+        }
+    }
+    let appended = plan.append(services, &context);
     if appended.is_complete() {
         let results = appended.into_results();
-        return Started::Done(answer(services, &context, plan.acks, plan.refused, results));
+        return Started::Done(answer(services, &context, plan, results));
     }
     let services = Arc::clone(services);
     Started::Staged(Box::pin(async move {
         let results = appended.replicated(plan.timeout).await;
-        answer(&services, &context, plan.acks, plan.refused, results)
+        answer(&services, &context, plan, results)
+    }))
+}
+
+/// Appends after the transaction's coordinator has answered; the connection's next request waits for that.
+fn start_verified(
+    services: &Arc<Services>,
+    context: RequestContext,
+    mut plan: Plan,
+    question: Question,
+) -> Started {
+    let services = Arc::clone(services);
+    Started::Serial(Box::pin(async move {
+        services.replicas.verify(question, &mut plan.work).await;
+        let appended = plan.append(&services, &context);
+        let results = appended.replicated(plan.timeout).await;
+        answer(&services, &context, plan, results)
     }))
 }
 
@@ -69,8 +96,7 @@ pub fn start(
 struct Plan {
     acks: i16,
     timeout: Duration,
-    entries: Vec<AppendEntry>,
-    refused: Vec<AppendResult>,
+    work: Work,
 }
 
 impl Plan {
@@ -79,8 +105,7 @@ impl Plan {
         let mut plan = Self {
             acks: request.acks,
             timeout: Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0)),
-            entries: Vec::new(),
-            refused: Vec::new(),
+            work: Work::default(),
         };
         let snapshot = services.metadata.snapshot();
         for topic in request.topic_data {
@@ -96,18 +121,53 @@ impl Plan {
                 };
                 let (topic, partition) = (topic.name.clone(), data.index);
                 if error == ErrorCode::None {
-                    plan.entries.push(AppendEntry {
+                    plan.work.entries.push(AppendEntry {
                         topic,
                         partition,
                         records,
+                        guard: NO_GUARD,
                     });
                 } else {
-                    plan.refused
+                    plan.work
+                        .refused
                         .push(AppendResult::failed(topic, partition, error));
                 }
             }
         }
         plan
+    }
+
+    fn has_valid_acks(&self) -> bool {
+        (-1..=1).contains(&self.acks)
+    }
+
+    fn append(&mut self, services: &Services, context: &RequestContext) -> Appended {
+        let terms = AppendTerms {
+            origin: AppendOrigin::Client,
+            produce_version: Some(context.header.api_version),
+            acks: self.acks,
+            internal_allowed: context.client_id() == ADMIN_CLIENT_ID,
+        };
+        let entries = std::mem::take(&mut self.work.entries);
+        services.replicas.append(terms, entries)
+    }
+
+    /// Refuses all that the request asks for, whatever was found out so far.
+    fn refuse_all(&mut self, error: ErrorCode, message: &str) {
+        let Work { entries, refused } = std::mem::take(&mut self.work);
+        let asked = entries
+            .into_iter()
+            .map(|entry| (entry.topic, entry.partition));
+        let before = refused
+            .into_iter()
+            .map(|result| (result.topic, result.partition));
+        self.work.refused = asked
+            .chain(before)
+            .map(|(topic, partition)| AppendResult {
+                message: Some(message.to_owned()),
+                ..AppendResult::failed(topic, partition, error)
+            })
+            .collect();
     }
 }
 
@@ -213,6 +273,7 @@ fn refused(
     request: ProduceRequest,
     refusal: &Refusal,
 ) -> Reply {
+    let acks = request.acks;
     let results = request.topic_data.into_iter().flat_map(|topic| {
         let name = topic.name;
         topic
@@ -223,23 +284,25 @@ fn refused(
                 ..AppendResult::failed(name.clone(), data.index, refusal.error)
             })
     });
-    answer(
-        services,
-        context,
-        request.acks,
-        Vec::new(),
-        results.collect(),
-    )
+    respond(services, context, acks, results.collect())
 }
 
 fn answer(
     services: &Arc<Services>,
     context: &RequestContext,
-    acks: i16,
-    refused: Vec<AppendResult>,
+    plan: Plan,
     mut results: Vec<AppendResult>,
 ) -> Reply {
-    results.extend(refused);
+    results.extend(plan.work.refused);
+    respond(services, context, plan.acks, results)
+}
+
+fn respond(
+    services: &Arc<Services>,
+    context: &RequestContext,
+    acks: i16,
+    results: Vec<AppendResult>,
+) -> Reply {
     if acks == 0 {
         let failed = results
             .iter()

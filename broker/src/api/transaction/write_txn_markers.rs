@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use crate::api::context::{RequestContext, Services};
 use crate::log::append::AppendOrigin;
+use crate::log::verification::NO_GUARD;
 use crate::metadata::topic_names::GROUP_METADATA_TOPIC;
 use crate::replica::append::{ALL_REPLICAS, AppendEntry, AppendResult, AppendTerms, Appended};
 use crate::replica::clock::now_ms;
@@ -83,6 +84,7 @@ fn write(services: &Services, marker: &WritableTxnMarker) -> (Appended, Vec<Appe
                     topic: topic.name.clone(),
                     partition: *partition,
                     records: records.clone(),
+                    guard: NO_GUARD,
                 });
             } else {
                 let error = ErrorCode::UnknownTopicOrPartition;
