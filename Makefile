@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help build quickstart test unit integration lint fmt peers bench bench-zk soak codegen
+.PHONY: help build quickstart test unit integration lint fmt peers bench bench-zk bench-broker soak codegen
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ bench: build peers ## Apache's servers and ours side by side on this machine; pr
 
 bench-zk: build peers ## the ZooKeeper servers alone, operation by operation; TANDEM_BENCH_SHORT=1 for a quick look
 	$(CARGO) run --release -p integration-tests --bin bench_zk
+
+bench-broker: build peers ## the brokers alone: produce, fetch, latency, start, recovery, memory; TANDEM_BENCH_SHORT=1 for a quick look
+	$(CARGO) run --release -p integration-tests --bin bench_broker
 
 soak: build peers ## many crash rounds and long random tests (TANDEM_SOAK_ROUNDS, TANDEM_SEED)
 	@./integration-tests/run.sh soak

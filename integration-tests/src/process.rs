@@ -250,12 +250,7 @@ impl Process {
     /// When the process is gone.
     pub fn cpu_seconds(&self) -> Result<f64> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.id()))?;
-        // The second field is the name in parentheses and may hold spaces; count from behind it.
-        let rest = stat.rsplit_once(')').context("odd /proc stat")?.1;
-        let fields: Vec<&str> = rest.split_whitespace().collect();
-        let ticks: f64 = fields.get(11).context("no utime")?.parse::<f64>()?
-            + fields.get(12).context("no stime")?.parse::<f64>()?;
-        Ok(ticks / 100.0)
+        cpu_seconds_of(&stat)
     }
 }
 
@@ -263,6 +258,19 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.kill();
     }
+}
+
+/// User and system time in seconds from the text of a `/proc/<pid>/stat`.
+///
+/// # Errors
+/// When it is none.
+pub fn cpu_seconds_of(stat: &str) -> Result<f64> {
+    // The second field is the name in parentheses and may hold spaces; count from behind it.
+    let rest = stat.rsplit_once(')').context("odd /proc stat")?.1;
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    let ticks: f64 = fields.get(11).context("no utime")?.parse::<f64>()?
+        + fields.get(12).context("no stime")?.parse::<f64>()?;
+    Ok(ticks / 100.0)
 }
 
 /// What a command that ran to its end printed and returned.

@@ -286,6 +286,7 @@ pub struct Broker {
     zookeeper_connect: String,
     extra: String,
     java_options: Vec<String>,
+    fast_heap: Option<&'static str>,
     file_limit_kib: Option<u64>,
     process: Option<Process>,
 }
@@ -313,6 +314,7 @@ impl Broker {
             zookeeper_connect: zookeeper_connect.to_owned(),
             extra: extra.to_owned(),
             java_options: Vec::new(),
+            fast_heap: None,
             file_limit_kib: None,
             process: None,
         })
@@ -321,6 +323,11 @@ impl Broker {
     /// From the next start on, an Apache broker's JVM gets these options.
     pub fn use_java_options(&mut self, options: &[String]) {
         self.java_options = options.to_vec();
+    }
+
+    /// From the next start on, an Apache broker's JVM runs as the scripts of its distribution run it, with this heap.
+    pub fn run_as_fast_as_it_can(&mut self, heap: &'static str) {
+        self.fast_heap = Some(heap);
     }
 
     /// Starts it (again) on its directory and port, and waits until it says that it has started.
@@ -351,7 +358,10 @@ impl Broker {
     fn command(&self) -> Result<Command> {
         match self.maker.really() {
             Maker::Apache => {
-                let mut command = apache::java()?;
+                let mut command = match self.fast_heap {
+                    Some(heap) => apache::java_for_speed(heap)?,
+                    None => apache::java()?,
+                };
                 command.args(&self.java_options).arg(apache::KAFKA_BROKER);
                 Ok(command)
             }
@@ -403,6 +413,19 @@ impl Broker {
     /// When it is stopped.
     pub fn process(&mut self) -> Result<&mut Process> {
         self.process.as_mut().context("the broker is not running")
+    }
+
+    /// The running process, to look at.
+    ///
+    /// # Errors
+    /// When it is stopped.
+    pub fn running(&self) -> Result<&Process> {
+        self.process.as_ref().context("the broker is not running")
+    }
+
+    /// Makes a process that [`Broker::launch`] started the running one.
+    pub fn adopt(&mut self, process: Process) {
+        self.process = Some(process);
     }
 
     /// Ends it at once.

@@ -44,6 +44,8 @@ pub mod class {
     pub const PRODUCER_PERF: &str = "org.apache.kafka.tools.ProducerPerformance";
     /// `kafka-consumer-perf-test.sh`
     pub const CONSUMER_PERF: &str = "org.apache.kafka.tools.ConsumerPerformance";
+    /// `kafka-e2e-latency.sh`, in whole milliseconds
+    pub const END_TO_END_LATENCY: &str = "org.apache.kafka.tools.EndToEndLatency";
     /// `kafka-verifiable-producer.sh`
     pub const VERIFIABLE_PRODUCER: &str = "org.apache.kafka.tools.VerifiableProducer";
     /// `zkCli.sh`
