@@ -7,13 +7,14 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use kafka_wire::error_code::ErrorCode;
 
-use crate::coordinator::internal_log::{Appended, Chunk, InternalLog};
+use crate::coordinator::internal_log::{Appended, Chunk, InternalLog, Verifying};
 use crate::log::append::AppendOrigin;
 use crate::log::partition_read::FetchBound;
-use crate::log::verification::NO_GUARD;
+use crate::log::verification::{NO_GUARD, VerificationGuard};
 use crate::replica::append::{AppendEntry, AppendTerms};
 use crate::replica::file_range;
 use crate::replica::manager::ReplicaManager;
+use crate::replica::verification_queue::Question;
 
 /// One internal topic.
 #[derive(Debug)]
@@ -39,8 +40,14 @@ impl InternalTopic {
     }
 }
 
-impl InternalLog for InternalTopic {
-    fn append(&self, partition: i32, batch: Bytes, acks: i16) -> Result<Appended, ErrorCode> {
+impl InternalTopic {
+    fn write(
+        &self,
+        partition: i32,
+        records: Bytes,
+        acks: i16,
+        guard: VerificationGuard,
+    ) -> Result<Appended, ErrorCode> {
         let terms = AppendTerms {
             origin: AppendOrigin::Coordinator,
             produce_version: None,
@@ -50,8 +57,8 @@ impl InternalLog for InternalTopic {
         let entry = AppendEntry {
             topic: self.topic.clone(),
             partition,
-            records: batch,
-            guard: NO_GUARD,
+            records,
+            guard,
         };
         let appended = self.replicas.append(terms, vec![entry]);
         let base_offset = appended.first_offset()?;
@@ -67,6 +74,42 @@ impl InternalLog for InternalTopic {
             base_offset,
             replicating: Box::pin(replicating),
         })
+    }
+}
+
+impl InternalLog for InternalTopic {
+    fn append(&self, partition: i32, batch: Bytes, acks: i16) -> Result<Appended, ErrorCode> {
+        self.write(partition, batch, acks, NO_GUARD)
+    }
+
+    fn verify(
+        &self,
+        partition: i32,
+        transactional_id: &ByteString,
+        producer_id: i64,
+        producer_epoch: i16,
+    ) -> Verifying {
+        let replicas = Arc::clone(&self.replicas);
+        let (topic, transactional_id) = (self.topic.clone(), transactional_id.clone());
+        Box::pin(async move {
+            let question = Question {
+                transactional_id,
+                producer_id,
+                producer_epoch,
+                partitions: vec![(topic, partition)],
+            };
+            replicas.verify_one(question).await
+        })
+    }
+
+    fn append_verified(
+        &self,
+        partition: i32,
+        batch: Bytes,
+        acks: i16,
+        guard: VerificationGuard,
+    ) -> Result<Appended, ErrorCode> {
+        self.write(partition, batch, acks, guard)
     }
 
     fn start_offset(&self, partition: i32) -> Option<i64> {

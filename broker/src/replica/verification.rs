@@ -122,32 +122,23 @@ impl ReplicaManager {
         }
     }
 
-    /// Verifies the producer's transaction in one partition, for a batch without a sequence number; answers the guard
-    /// to append it with.
+    /// As [`ReplicaManager::verify`] for the one partition of a question, and a batch without a sequence number.
+    /// Answers the guard to append the batch with.
     ///
     /// # Errors
     /// The code to answer with.
-    pub async fn verify_one(
-        &self,
-        topic: &ByteString,
-        partition: i32,
-        transactional_id: &ByteString,
-        producer_id: i64,
-        producer_epoch: i16,
-    ) -> Result<VerificationGuard, ErrorCode> {
+    pub async fn verify_one(&self, question: Question) -> Result<VerificationGuard, ErrorCode> {
+        let Some((topic, partition)) = question.partitions.first() else {
+            return Ok(NO_GUARD);
+        };
         if !self.verifies_transactions() {
             return Ok(NO_GUARD);
         }
-        let guard = self.begin_one(topic, partition, producer_id, NO_SEQUENCE, producer_epoch)?;
+        let (producer_id, epoch) = (question.producer_id, question.producer_epoch);
+        let guard = self.begin_one(topic, *partition, producer_id, NO_SEQUENCE, epoch)?;
         if guard == NO_GUARD {
             return Ok(NO_GUARD);
         }
-        let question = Question {
-            transactional_id: transactional_id.clone(),
-            producer_id,
-            producer_epoch,
-            partitions: vec![(topic.clone(), partition)],
-        };
         let unverified = self.verifier().verify(question).await;
         match unverified.first().map(|(_, _, error)| *error) {
             None => Ok(guard),
