@@ -4,6 +4,7 @@ pub mod apache;
 pub mod compare;
 pub mod faults;
 pub mod history;
+pub mod ledger;
 pub mod native;
 pub mod normalise;
 pub mod ours;

@@ -261,6 +261,19 @@ impl ZooKeeper {
         Ok(code)
     }
 
+    /// Waits until the session of a killed broker has expired: Apache's does not start before.
+    ///
+    /// # Errors
+    /// When its node stays.
+    pub fn wait_for_no_broker(&self) -> Result<()> {
+        let deadline = Instant::now() + START_LIMIT;
+        while ask(self.address(), "dump")?.contains("/brokers/ids/0") {
+            ensure!(Instant::now() < deadline, "the broker's node stays");
+            thread::sleep(Duration::from_millis(100));
+        }
+        Ok(())
+    }
+
     /// From the next start on no file may grow beyond this: a disk that fills up. `None` ends it.
     pub fn limit_files(&mut self, limit_kib: Option<u64>) {
         self.file_limit_kib = limit_kib;

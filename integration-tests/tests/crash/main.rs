@@ -2,6 +2,7 @@
 
 mod broker;
 mod disk;
+mod endurance;
 mod writes;
 mod zookeeper;
 

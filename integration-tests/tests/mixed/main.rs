@@ -1,5 +1,6 @@
 //! Shell: the whole list of what stock tools do, on every mix of our servers and Apache's, compared line by line.
 
+mod interchange;
 mod secured;
 
 use std::sync::{Mutex, PoisonError};

@@ -1,0 +1,51 @@
+//! Shell: producers, transactions, groups and copiers under load while the broker is killed again and again.
+
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use integration_tests::ledger::clients::{Clients, EVERYTHING, PLAIN, SETTINGS, seed};
+use integration_tests::stack::{Broker, Maker, ZooKeeper};
+
+/// After so many kills everything is compared, and at the end.
+const CHECK_EACH: u32 = 5;
+
+fn endures(actors: &str) -> Result<()> {
+    let zookeeper = ZooKeeper::start(Maker::Ours)?;
+    let mut broker = Broker::prepare(Maker::Ours, &zookeeper.connect(), SETTINGS)?;
+    broker.start_again()?;
+    let mut clients = Clients::start(&broker.bootstrap(), seed())?;
+    clients.order(&format!("start {actors}"))?;
+    for round in 1..=crate::rounds() {
+        thread::sleep(Duration::from_millis(crate::random_delay_ms(round, 3000)));
+        broker.kill()?;
+        broker.start_again()?;
+        if round % CHECK_EACH == 0 {
+            let counts = clients.check(false);
+            println!(
+                "{:?}",
+                counts.with_context(|| format!("after kill {round}"))?
+            );
+            clients.order("resume")?;
+        }
+    }
+    println!("{:?}", clients.check(false).context("at the end")?);
+    println!("{:#?}", clients.notes()?);
+    // What ours leaves behind is the same in the eyes of Apache's broker.
+    broker.kill()?;
+    zookeeper.wait_for_no_broker()?;
+    broker.hand_over_to(Maker::Apache);
+    broker.start_again()?;
+    clients.check(false).context("on Apache's broker").map(drop)
+}
+
+#[test]
+#[ignore = "our broker has no transactions yet"]
+fn nothing_is_lost_doubled_or_half_done_when_the_broker_is_killed() -> Result<()> {
+    endures(EVERYTHING)
+}
+
+#[test]
+fn nothing_is_lost_without_transactions_when_the_broker_is_killed() -> Result<()> {
+    endures(PLAIN)
+}
