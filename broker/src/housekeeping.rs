@@ -1,4 +1,4 @@
-//! Shell: what a broker does from time to time: retention, flushes, checkpoints, removal of deleted files.
+//! Shell: what a broker does from time to time: compaction, retention, flushes, checkpoints, removal of deleted files.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use crate::config::broker::BrokerConfig;
+use crate::log::cleaner::cleaner::{Cleaner, CleanerSettings};
 use crate::log::manager::LogManager;
 use crate::replica::clock::now_ms;
 
@@ -69,6 +70,29 @@ pub fn start(config: &BrokerConfig, logs: &Arc<LogManager>) -> JoinSet<()> {
         logs.delete_doomed(now_ms())
     });
     tasks
+}
+
+/// Starts the log cleaner, unless it is turned off.
+pub fn start_cleaner(config: &BrokerConfig, logs: &Arc<LogManager>) -> Option<Cleaner> {
+    if !config.log_cleaner_enable {
+        return None;
+    }
+    let settings = CleanerSettings {
+        threads: usize::try_from(config.log_cleaner_threads).unwrap_or(1),
+        dedupe_buffer_bytes: config.log_cleaner_dedupe_buffer_size.unsigned_abs(),
+        load_factor: config.log_cleaner_io_buffer_load_factor,
+        io_buffer_bytes: usize::try_from(config.log_cleaner_io_buffer_size).unwrap_or(0),
+        io_max_bytes_per_second: config.log_cleaner_io_max_bytes_per_second,
+        backoff: Duration::from_millis(config.log_cleaner_backoff_ms.unsigned_abs()),
+        now_ms,
+    };
+    match Cleaner::start(settings, logs.clone()) {
+        Ok(cleaner) => Some(cleaner),
+        Err(error) => {
+            tracing::error!(%error, "the log cleaner cannot be started; compacted topics will grow");
+            None
+        }
+    }
 }
 
 fn millis(duration: Duration) -> i64 {

@@ -24,6 +24,7 @@ use crate::coordinator::java;
 use crate::error::{RunError, StartError};
 use crate::farewell;
 use crate::housekeeping;
+use crate::log::cleaner::cleaner::Cleaner;
 use crate::log::manager::{LogManager, ManagerOptions};
 use crate::log::meta_properties;
 use crate::metadata::cache::MetadataCache;
@@ -47,6 +48,7 @@ pub struct Server {
     closing: watch::Sender<bool>,
     listeners: JoinSet<()>,
     housekeeping: JoinSet<()>,
+    cleaner: Option<Cleaner>,
     config_changes: ConfigChanges,
 }
 
@@ -142,7 +144,10 @@ impl Server {
             producer_ids,
             features_epoch: Arc::new(AtomicI64::new(-1)),
         });
-        Self::serve(services, bound, tasks).await
+        let mut broker = Self::serve(services, bound, tasks).await?;
+        broker.cleaner =
+            housekeeping::start_cleaner(&broker.services.config, &broker.services.logs);
+        Ok(broker)
     }
 
     async fn serve(
@@ -174,6 +179,7 @@ impl Server {
             closing,
             listeners,
             housekeeping,
+            cleaner: None,
             config_changes,
         })
     }
@@ -203,6 +209,9 @@ impl Server {
         while self.listeners.join_next().await.is_some() {}
         self.housekeeping.shutdown().await;
         services.groups.shutdown();
+        if let Some(cleaner) = self.cleaner.take() {
+            tokio::task::block_in_place(|| cleaner.stop());
+        }
         // With ZooKeeper the marker of a clean end tells no broker epoch.
         tokio::task::block_in_place(|| services.logs.shutdown(now_ms(), -1));
         // Without ZooKeeper neither would end; the session then expires by itself.

@@ -6,6 +6,7 @@ use common::config::{ConfigError, Settings, TypedSettings};
 
 use crate::config::definitions::BROKER_KEYS;
 use crate::config::listeners::{Endpoint, SecurityProtocol, parse_endpoints, parse_protocol_map};
+use crate::log::cleaner::offset_map::capacity;
 
 macro_rules! broker_config {
     ($($field:ident: $type:ty = $key:literal;)*) => {
@@ -75,6 +76,13 @@ broker_config! {
     group_min_session_timeout_ms: i32 = "group.min.session.timeout.ms";
     leader_imbalance_check_interval_seconds: i64 = "leader.imbalance.check.interval.seconds";
     leader_imbalance_per_broker_percentage: i32 = "leader.imbalance.per.broker.percentage";
+    log_cleaner_backoff_ms: i64 = "log.cleaner.backoff.ms";
+    log_cleaner_dedupe_buffer_size: i64 = "log.cleaner.dedupe.buffer.size";
+    log_cleaner_enable: bool = "log.cleaner.enable";
+    log_cleaner_io_buffer_load_factor: f64 = "log.cleaner.io.buffer.load.factor";
+    log_cleaner_io_buffer_size: i32 = "log.cleaner.io.buffer.size";
+    log_cleaner_io_max_bytes_per_second: f64 = "log.cleaner.io.max.bytes.per.second";
+    log_cleaner_threads: i32 = "log.cleaner.threads";
     log_flush_offset_checkpoint_interval_ms: i32 = "log.flush.offset.checkpoint.interval.ms";
     log_flush_scheduler_interval_ms: i64 = "log.flush.scheduler.interval.ms";
     log_flush_start_offset_checkpoint_interval_ms: i32 =
@@ -214,6 +222,7 @@ impl BrokerConfig {
                 "log.retention.ms must be unlimited (-1) or, greater than or equal to 1".into(),
             ));
         }
+        self.validate_cleaner()?;
         if self.replica_fetch_wait_max_ms > self.replica_socket_timeout_ms {
             return Err(raw.reject(
                 "replica.fetch.wait.max.ms",
@@ -235,6 +244,36 @@ impl BrokerConfig {
             ));
         }
         self.refuse_what_is_not_zookeeper_mode()
+    }
+
+    fn validate_cleaner(&self) -> Result<(), ConfigError> {
+        let raw = &self.raw;
+        if self.log_cleaner_threads < 1 {
+            return Err(raw.reject(
+                "log.cleaner.threads",
+                "log.cleaner.threads must be at least 1; log.cleaner.enable=false turns the cleaner off".into(),
+            ));
+        }
+        let per_thread = self.log_cleaner_dedupe_buffer_size / i64::from(self.log_cleaner_threads);
+        if per_thread <= 1024 * 1024 {
+            return Err(raw.reject(
+                "log.cleaner.dedupe.buffer.size",
+                "log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread.".into(),
+            ));
+        }
+        if capacity(
+            per_thread.unsigned_abs(),
+            self.log_cleaner_io_buffer_load_factor,
+        ) < 1
+        {
+            return Err(raw.reject(
+                "log.cleaner.io.buffer.load.factor",
+                "offset map is too small to fit in even a single message, so log cleaning will never make \
+                 progress. You can increase log.cleaner.dedupe.buffer.size or decrease log.cleaner.threads"
+                    .into(),
+            ));
+        }
+        Ok(())
     }
 
     fn refuse_what_is_not_zookeeper_mode(&self) -> Result<(), ConfigError> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::UNIX_EPOCH;
 
+use kafka_wire::records::batch::NO_TIMESTAMP;
 use parking_lot::Mutex;
 
 use crate::log::config::LogConfig;
@@ -242,16 +243,28 @@ impl Segment {
             return Ok(false);
         }
         let mut state = self.state.lock();
-        if state.first_timestamp.is_none() {
-            let first = Scanner::new(&self.log, 0, size).next_entry();
-            let first = first.map_err(|error| self.scan_error(error))?;
-            state.first_timestamp = first.map(|entry| entry.header.max_timestamp());
-        }
-        let waited = match state.first_timestamp {
-            Some(first) if first >= 0 => append.max_timestamp.saturating_sub(first),
+        let waited = match self.first_timestamp_locked(&mut state)? {
+            first if first >= 0 => append.max_timestamp.saturating_sub(first),
             _ => now_ms.saturating_sub(state.created_ms),
         };
         Ok(waited > config.max_segment_ms().saturating_sub(state.roll_jitter_ms))
+    }
+
+    /// Largest timestamp of the first batch in milliseconds; -1 if it has none or there is no batch.
+    ///
+    /// # Errors
+    /// [`StorageError`] if its header cannot be read.
+    pub fn first_timestamp_ms(&self) -> StorageResult<i64> {
+        self.first_timestamp_locked(&mut self.state.lock())
+    }
+
+    fn first_timestamp_locked(&self, state: &mut SegmentState) -> StorageResult<i64> {
+        if state.first_timestamp.is_none() {
+            let first = Scanner::new(&self.log, 0, self.size()).next_entry();
+            let first = first.map_err(|error| self.scan_error(error))?;
+            state.first_timestamp = first.map(|entry| entry.header.max_timestamp());
+        }
+        Ok(state.first_timestamp.unwrap_or(NO_TIMESTAMP))
     }
 
     /// True if an offset's distance from the base offset fits the indexes.

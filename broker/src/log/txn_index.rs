@@ -183,7 +183,8 @@ impl TxnIndex {
     }
 }
 
-fn encode(aborted: &AbortedTxn) -> [u8; ENTRY_BYTES] {
+/// An entry of the file.
+pub fn encode(aborted: &AbortedTxn) -> [u8; ENTRY_BYTES] {
     let mut entry = [0; ENTRY_BYTES];
     entry[2..10].copy_from_slice(&aborted.producer_id.to_be_bytes());
     entry[10..18].copy_from_slice(&aborted.first_offset.to_be_bytes());

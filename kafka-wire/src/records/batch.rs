@@ -240,6 +240,23 @@ impl BatchHeader {
         (self.attributes & DELETE_HORIZON != 0).then_some(self.base_timestamp)
     }
 
+    /// Sets when tombstones and markers of this batch may be dropped, in milliseconds. The timestamps of the records,
+    /// which count from there then, and the checksum become stale.
+    pub fn set_delete_horizon_ms(&mut self, horizon_ms: i64) {
+        self.attributes |= DELETE_HORIZON;
+        self.base_timestamp = horizon_ms;
+    }
+
+    /// Makes of this the header of a batch without records, as compaction leaves it to remember a producer's last
+    /// sequence number by; the checksum is right.
+    pub fn set_empty(&mut self) {
+        self.attributes &= !(CODEC_MASK | DELETE_HORIZON);
+        self.base_timestamp = NO_TIMESTAMP;
+        self.length = (BATCH_HEADER_LEN - LOG_OVERHEAD) as i32;
+        self.record_count = 0;
+        self.crc = self.compute_crc(&[]);
+    }
+
     /// Sequence number of the last record, or -1; wraps from 2147483647 to 0.
     pub fn last_sequence(&self) -> i32 {
         if self.base_sequence == NO_SEQUENCE {
@@ -248,7 +265,8 @@ impl BatchHeader {
         increment_sequence(self.base_sequence, self.last_offset_delta)
     }
 
-    fn record_base(&self) -> RecordBase {
+    /// What the deltas of the records are added to.
+    pub fn record_base(&self) -> RecordBase {
         RecordBase {
             offset: self.base_offset,
             timestamp: self.base_timestamp,

@@ -137,6 +137,11 @@ impl<'a> RecordReader<'a> {
         RecordReader { rest: payload }
     }
 
+    /// Bytes that are not read yet.
+    pub fn remaining(&self) -> usize {
+        self.rest.len()
+    }
+
     /// True when every byte has been read.
     pub fn is_empty(&self) -> bool {
         self.rest.is_empty()
@@ -273,6 +278,29 @@ pub fn encode_record<'h>(
     }
 }
 
+/// Appends the encoded record `raw` with another timestamp delta; all else is copied.
+///
+/// # Errors
+/// [`RecordError`] if `raw` does not start like a record.
+pub fn encode_with_timestamp_delta(
+    out: &mut BytesMut,
+    raw: &[u8],
+    timestamp_delta: i64,
+) -> Result<(), RecordError> {
+    let mut reader = RecordReader::new(raw);
+    reader.varint()?;
+    let attributes = reader.take(1)?;
+    reader.varlong()?;
+    let tail = reader.rest;
+    let len = 1 + varlong_len(timestamp_delta) + tail.len();
+    out.reserve(len + 5);
+    put_varint(out, len as i32);
+    out.put_slice(attributes);
+    put_varlong(out, timestamp_delta);
+    out.put_slice(tail);
+    Ok(())
+}
+
 fn put_nullable(out: &mut BytesMut, bytes: Option<&[u8]>) {
     match bytes {
         Some(bytes) => {
@@ -347,6 +375,11 @@ mod tests {
         assert_eq!((record.offset, record.timestamp), (103, 998));
         assert_eq!((record.key, record.value), (Some(&b"k"[..]), None));
         assert_eq!(record.headers(), headers);
+        let mut later = BytesMut::new();
+        encode_with_timestamp_delta(&mut later, &out, 300).unwrap();
+        let later = RecordReader::new(&later).next_record(&BASE).unwrap();
+        assert_eq!((later.timestamp, later.offset), (1300, 103));
+        assert_eq!((later.key, later.headers()), (record.key, record.headers()));
     }
 
     #[test]
