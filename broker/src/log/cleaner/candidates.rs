@@ -275,8 +275,8 @@ mod tests {
             sizes(far, 10),
             sizes(far + 10, 10),
         ];
-        assert_eq!(groups(&all, 100, 1000, far + 20), [0..2, 2..3, 3..4, 4..6]);
-        assert_eq!(groups(&all, 1000, 1000, far + 20), [0..4, 4..6]);
+        assert_eq!(groups(&all, 100, 1000, far + 20), [0..2, 2..3, 3..5, 5..6]);
+        assert_eq!(groups(&all, 1000, 1000, far + 20), [0..3, 3..6]);
         assert_eq!(groups(&all, 1000, 24, far + 20), [0..2, 2..4, 4..6]);
     }
 }

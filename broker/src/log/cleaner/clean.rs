@@ -339,3 +339,7 @@ fn bad_batch(
     let path = log.dir.file(segment.base_offset(), LOG_SUFFIX);
     StorageError::corrupt(&path, format!("position {position}: {bad}"))
 }
+
+#[cfg(test)]
+#[path = "clean_test.rs"]
+mod tests;
