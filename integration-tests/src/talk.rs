@@ -100,6 +100,23 @@ impl Talk {
         Ok(Some(answer))
     }
 
+    /// An answer, or the end of the connection, is there to be read, or comes while waiting.
+    ///
+    /// # Errors
+    /// When the connection cannot be asked.
+    pub fn is_answered(&self, wait: Duration) -> Result<bool> {
+        self.stream.set_read_timeout(Some(wait))?;
+        let peeked = self.stream.peek(&mut [0]);
+        self.stream.set_read_timeout(Some(ANSWER))?;
+        Ok(match peeked {
+            Ok(_) => true,
+            Err(error) => !matches!(
+                error.kind(),
+                std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+            ),
+        })
+    }
+
     /// Sends bytes as they are.
     pub fn send_bytes(&mut self, bytes: &[u8]) {
         // A broker that has hung up shows when its answer is read.

@@ -4,4 +4,5 @@ mod advertised;
 mod answers;
 mod group_protocol;
 mod hostile;
+mod random_groups;
 mod start_and_stop;

@@ -1,6 +1,6 @@
 //! Pure: committing, deleting and expiring a group's offsets, and deleting the group.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use kafka_wire::error_code::ErrorCode;
 use kafka_wire::wire::WireError;
@@ -84,12 +84,7 @@ impl Group {
         let mut results = Vec::with_capacity(request.offsets.len());
         let mut offsets: Vec<(TopicPartition, OffsetAndMetadata)> = Vec::new();
         let mut records = Vec::new();
-        // If a partition is named twice, the last word counts.
-        let mut seen = HashSet::new();
-        for (partition, value) in request.offsets.into_iter().rev() {
-            if !seen.insert(partition.clone()) {
-                continue;
-            }
+        for (partition, value) in request.offsets {
             if utf16_len(&value.metadata) > self.settings.max_offset_metadata_size {
                 results.push((partition, Some(ErrorCode::OffsetMetadataTooLarge)));
                 continue;
@@ -106,9 +101,6 @@ impl Group {
                 }
             }
         }
-        results.reverse();
-        offsets.reverse();
-        records.reverse();
         let append = OffsetAppend {
             ticket,
             results,

@@ -270,7 +270,8 @@ impl GroupCoordinator {
     }
 
     /// OffsetCommit.
-    pub async fn commit(&self, group_id: &ByteString, request: CommitRequest) -> CommitResults {
+    pub async fn commit(&self, group_id: &ByteString, mut request: CommitRequest) -> CommitResults {
+        request.keep_last_of_each();
         match self.checked(group_id, true) {
             // Without a generation the group is used for nothing but offsets.
             Ok(shard) => commit_to(&shard, group_id, request.generation < 0, request).await,
@@ -288,6 +289,7 @@ impl GroupCoordinator {
         producer_epoch: i16,
         mut request: CommitRequest,
     ) -> CommitResults {
+        request.keep_last_of_each();
         let created = self.checked(group_id, false).and_then(|shard| {
             shard.with_group(group_id, true, |_, _, _| ())?;
             Ok(shard)

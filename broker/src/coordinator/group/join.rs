@@ -28,7 +28,8 @@ impl Group {
         } else if self.members.is_pending(&request.member_id) {
             if request.group_instance_id.is_some() {
                 // Only dynamic members are given an id to come back with.
-                effects.join(ticket, failed(ErrorCode::UnknownServerError));
+                let error = ErrorCode::UnknownServerError;
+                effects.join(ticket, JoinResult::failed(UNKNOWN_MEMBER_ID.into(), error));
             } else {
                 self.add_member(request.member_id.clone(), request, ticket, now, effects);
             }

@@ -7,6 +7,7 @@ use bytestring::ByteString;
 
 use crate::coordinator::group::member::Member;
 use crate::coordinator::group::message::{Protocol, Ticket};
+use crate::zk::scala_order;
 
 /// The members of a group.
 #[derive(Clone, Debug, Default)]
@@ -239,26 +240,22 @@ impl Membership {
     }
 
     /// Each member votes for the first of its protocols that everybody supports; the most votes
-    /// win. `None` if nobody is there or nothing is common.
+    /// win, and of equals the first in the order of Kafka's map of votes. `None` if nobody is there
+    /// or nothing is common.
     pub fn select_protocol(&self) -> Option<ByteString> {
         let everybody = self.members.len();
-        let mut votes: Vec<(&ByteString, usize)> = Vec::new();
+        let is_common = |p: &&Protocol| self.supporters.get(&p.name) == Some(&everybody);
+        let mut votes: BTreeMap<&ByteString, usize> = BTreeMap::new();
         for member in self.members.values() {
-            let choice = member
-                .protocols
-                .iter()
-                .find(|p| self.supporters.get(&p.name).copied().unwrap_or(0) == everybody);
-            let Some(choice) = choice else { continue };
-            match votes.iter_mut().find(|(name, _)| **name == choice.name) {
-                Some((_, count)) => *count += 1,
-                None => votes.push((&choice.name, 1)),
+            if let Some(choice) = member.protocols.iter().find(is_common) {
+                *votes.entry(&choice.name).or_insert(0) += 1;
             }
         }
-        let most = votes.iter().map(|(_, count)| *count).max()?;
-        votes
-            .into_iter()
-            .find(|(_, count)| *count == most)
-            .map(|(name, _)| name.clone())
+        let most = votes.values().copied().max()?;
+        let best = votes.into_iter().filter(|(_, count)| *count == most);
+        let best = best.map(|(name, _)| (name.to_string(), name)).collect();
+        let first = scala_order::hash_map(best).into_iter().next();
+        first.map(|(_, name)| name.clone())
     }
 
     /// A member that names a protocol twice still counts once.

@@ -1,6 +1,6 @@
 //! Pure: what goes into a group and what comes out of it, as values.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use bytes::Bytes;
@@ -233,6 +233,14 @@ pub struct CommitRequest {
 }
 
 impl CommitRequest {
+    /// If a partition is named twice, the last word counts, and it is answered once.
+    pub fn keep_last_of_each(&mut self) {
+        let mut seen = HashSet::new();
+        self.offsets.reverse();
+        self.offsets.retain(|(at, _)| seen.insert(at.clone()));
+        self.offsets.reverse();
+    }
+
     /// The answer if nothing can be committed.
     pub fn failed(&self, error: ErrorCode) -> CommitResults {
         let partitions = self.offsets.iter();

@@ -2,7 +2,7 @@
 //!
 //! Behaviour from Kafka's `GroupMetadata.scala`.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use bytestring::ByteString;
 use kafka_wire::error_code::ErrorCode;
@@ -107,24 +107,26 @@ impl Offsets {
         self.committed.get(partition).map(|c| &c.value)
     }
 
-    /// What OffsetFetch answers: the given partitions, or all that are committed.
+    /// What OffsetFetch answers: the given partitions, each once, or all that are committed.
     pub fn fetch(
         &self,
         partitions: Option<&[TopicPartition]>,
         require_stable: bool,
     ) -> Vec<(TopicPartition, FetchedOffset)> {
         match partitions {
-            Some(list) => list
-                .iter()
-                .map(|p| (p.clone(), self.fetch_one(p, require_stable))),
-            None => {
-                let all = self.committed.keys();
-                return all
+            Some(list) => {
+                let mut seen = HashSet::new();
+                list.iter()
+                    .filter(|p| seen.insert(*p))
                     .map(|p| (p.clone(), self.fetch_one(p, require_stable)))
-                    .collect();
+                    .collect()
             }
+            None => self
+                .committed
+                .keys()
+                .map(|p| (p.clone(), self.fetch_one(p, require_stable)))
+                .collect(),
         }
-        .collect()
     }
 
     fn fetch_one(&self, partition: &TopicPartition, require_stable: bool) -> FetchedOffset {
@@ -259,15 +261,15 @@ impl Offsets {
         self.transactions.keys().copied()
     }
 
-    /// Drops partitions; answers those that were committed.
+    /// Drops partitions; answers those that were committed. A transaction stays open though nothing
+    /// of it is left: the group cannot go before its marker has come.
     pub fn remove(&mut self, partitions: &[TopicPartition]) -> Vec<TopicPartition> {
         let mut removed = Vec::new();
         for partition in partitions {
             self.pending.remove(partition);
-            self.transactions.retain(|_, transaction| {
+            for transaction in self.transactions.values_mut() {
                 transaction.remove(partition);
-                !transaction.is_empty()
-            });
+            }
             if self.committed.remove(partition).is_some() {
                 removed.push(partition.clone());
             }

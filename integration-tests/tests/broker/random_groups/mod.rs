@@ -1,0 +1,5 @@
+//! Pure: random scripts of group requests from a seed, to Apache's broker and ours in step.
+
+mod answers;
+mod run;
+mod script;
