@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -41,6 +42,24 @@ pub trait InternalLog: Send + Sync + 'static {
     /// # Errors
     /// Kafka's code for why nothing was written.
     fn append(&self, partition: i32, batch: Bytes, acks: i16) -> Result<Appended, ErrorCode>;
+
+    /// As [`InternalLog::append`], but the other replicas may take `limit` instead of the topic's
+    /// usual time.
+    ///
+    /// # Errors
+    /// Kafka's code for why nothing was written.
+    fn append_within(
+        &self,
+        partition: i32,
+        batch: Bytes,
+        acks: i16,
+        _limit: Duration,
+    ) -> Result<Appended, ErrorCode> {
+        self.append(partition, batch, acks)
+    }
+
+    /// The largest batch that a partition takes, in bytes, if this broker has its log.
+    fn max_batch_bytes(&self, partition: i32) -> Option<usize>;
 
     /// Asks whether the producer's transaction is open and includes the partition (KIP-890); to be
     /// done before a transactional batch is appended. Fails with the code that a producer is told.

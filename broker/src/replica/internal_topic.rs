@@ -21,7 +21,7 @@ use crate::replica::verification_queue::Question;
 pub struct InternalTopic {
     topic: ByteString,
     replicas: Arc<ReplicaManager>,
-    /// How long an append may wait for other replicas (`offsets.commit.timeout.ms`).
+    /// How long an append may wait for other replicas, if nobody says otherwise.
     timeout: Duration,
 }
 
@@ -47,6 +47,7 @@ impl InternalTopic {
         records: Bytes,
         acks: i16,
         guard: VerificationGuard,
+        limit: Duration,
     ) -> Result<Appended, ErrorCode> {
         let terms = AppendTerms {
             origin: AppendOrigin::Coordinator,
@@ -62,9 +63,8 @@ impl InternalTopic {
         };
         let appended = self.replicas.append(terms, vec![entry]);
         let base_offset = appended.first_offset()?;
-        let timeout = self.timeout;
         let replicating = async move {
-            let results = appended.replicated(timeout).await;
+            let results = appended.replicated(limit).await;
             match results.first().map(|result| result.error) {
                 None | Some(ErrorCode::None) => Ok(()),
                 Some(error) => Err(error),
@@ -79,7 +79,17 @@ impl InternalTopic {
 
 impl InternalLog for InternalTopic {
     fn append(&self, partition: i32, batch: Bytes, acks: i16) -> Result<Appended, ErrorCode> {
-        self.write(partition, batch, acks, NO_GUARD)
+        self.write(partition, batch, acks, NO_GUARD, self.timeout)
+    }
+
+    fn append_within(
+        &self,
+        partition: i32,
+        batch: Bytes,
+        acks: i16,
+        limit: Duration,
+    ) -> Result<Appended, ErrorCode> {
+        self.write(partition, batch, acks, NO_GUARD, limit)
     }
 
     fn verify(
@@ -109,12 +119,17 @@ impl InternalLog for InternalTopic {
         acks: i16,
         guard: VerificationGuard,
     ) -> Result<Appended, ErrorCode> {
-        self.write(partition, batch, acks, guard)
+        self.write(partition, batch, acks, guard, self.timeout)
     }
 
     fn start_offset(&self, partition: i32) -> Option<i64> {
         let partition = self.replicas.partition(&self.topic, partition)?;
         Some(partition.log()?.log_start_offset())
+    }
+
+    fn max_batch_bytes(&self, partition: i32) -> Option<usize> {
+        let partition = self.replicas.partition(&self.topic, partition)?;
+        usize::try_from(partition.log()?.config().max_message_bytes).ok()
     }
 
     fn read(&self, partition: i32, from: i64, max_bytes: usize) -> Result<Option<Chunk>, String> {

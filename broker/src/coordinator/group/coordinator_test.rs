@@ -73,6 +73,10 @@ impl InternalLog for MemoryLog {
         })
     }
 
+    fn max_batch_bytes(&self, _partition: i32) -> Option<usize> {
+        Some(1_048_588)
+    }
+
     fn start_offset(&self, _partition: i32) -> Option<i64> {
         Some(0)
     }
