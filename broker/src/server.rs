@@ -1,7 +1,7 @@
 //! Shell: puts a broker together, starts it and stops it, in Kafka's order (`KafkaServer.scala`).
 //!
 //! Start: ZooKeeper, cluster id, meta.properties, broker id, logs, bound but silent listeners, replica manager,
-//! registration, controller, group coordinator, configuration changes, and only then the first request is read.
+//! registration, controller, coordinators, configuration changes, and only then the first request is read.
 //! Stop: controlled shutdown, listeners, timers, coordinators, logs with their marker of a clean stop, controller,
 //! ZooKeeper.
 
@@ -112,6 +112,11 @@ impl Server {
         ));
         let groups = wiring::group_coordinator(&config, &replicas, &zk).await?;
         groups.start();
+        let producer_ids = wiring::producer_ids(broker_id, &config, &controller, &to_controller);
+        let (transactions, markers) =
+            wiring::transaction_coordinator(&config, &replicas, &zk, producer_ids).await?;
+        let settings = wiring::marker_settings(broker_id, &config, &metadata, &zk);
+        transactions.start(settings, markers);
         let isr_sender = IsrSender {
             replicas: replicas.clone(),
             channel: to_controller.clone(),
@@ -120,7 +125,6 @@ impl Server {
         let mut tasks = housekeeping::start(&config, &logs);
         tasks.spawn(isr_sender.run(isr_changes));
         tasks.spawn(watch_for_lag(replicas.clone()));
-        let producer_ids = wiring::producer_ids(broker_id, &config, &controller, &to_controller);
         let topics = Arc::new(TopicAdmin::new(
             config.clone(),
             zk.clone(),
@@ -141,7 +145,7 @@ impl Server {
             to_controller,
             topics,
             groups,
-            producer_ids,
+            transactions,
             features_epoch: Arc::new(AtomicI64::new(-1)),
         });
         let mut broker = Self::serve(services, bound, tasks).await?;
@@ -208,6 +212,7 @@ impl Server {
         let _ = self.closing.send(true);
         while self.listeners.join_next().await.is_some() {}
         self.housekeeping.shutdown().await;
+        services.transactions.shutdown();
         services.groups.shutdown();
         if let Some(cleaner) = self.cleaner.take() {
             tokio::task::block_in_place(|| cleaner.stop());

@@ -13,9 +13,15 @@ use crate::config::broker::BrokerConfig;
 use crate::controller::handle::ControllerHandle;
 use crate::coordinator::group::coordinator::{CoordinatorConfig, GroupCoordinator};
 use crate::coordinator::group::message::GroupSettings;
+use crate::coordinator::transaction::coordinator::{
+    CoordinatorConfig as TransactionCoordinatorConfig, TransactionCoordinator,
+};
+use crate::coordinator::transaction::marker_sender::{self, Exists, MarkerInbox, MarkerSettings};
+use crate::coordinator::transaction::message::TransactionSettings;
 use crate::coordinator::transaction::producer_ids::{ProducerIdBlock, ProducerIds};
+use crate::metadata::cache::MetadataCache;
 use crate::metadata::controller_channel::ControllerChannel;
-use crate::metadata::topic_names::GROUP_METADATA_TOPIC;
+use crate::metadata::topic_names::{GROUP_METADATA_TOPIC, TRANSACTION_STATE_TOPIC};
 use crate::replica::internal_topic::InternalTopic;
 use crate::replica::manager::ReplicaManager;
 use crate::zk::changes::ConfigChanges;
@@ -69,6 +75,71 @@ fn codec(number: i32) -> Codec {
         .ok()
         .and_then(Codec::from_id)
         .unwrap_or(Codec::None)
+}
+
+/// The transaction coordinator on top of `__transaction_state`, with the other end of its queue of
+/// markers.
+///
+/// # Errors
+/// When ZooKeeper cannot say how many partitions the topic has.
+pub async fn transaction_coordinator(
+    config: &BrokerConfig,
+    replicas: &Arc<ReplicaManager>,
+    zk: &ZkStore,
+    producer_ids: Arc<ProducerIds>,
+) -> Result<(Arc<TransactionCoordinator>, MarkerInbox), StoreError> {
+    let existing = zk.assignment(TRANSACTION_STATE_TOPIC).await?;
+    let partitions = existing
+        .and_then(|topic| i32::try_from(topic.partitions.len()).ok())
+        .unwrap_or(config.transaction_state_log_num_partitions);
+    let settings = TransactionCoordinatorConfig {
+        settings: TransactionSettings {
+            max_timeout_ms: config.transaction_max_timeout_ms,
+            id_expiration_ms: i64::from(config.transactional_id_expiration_ms),
+        },
+        partitions,
+        load_buffer_bytes: size(config.transaction_state_log_load_buffer_size),
+        abort_interval_ms: unsigned(
+            config.transaction_abort_timed_out_transaction_cleanup_interval_ms,
+        ),
+        expiry_interval_ms: unsigned(
+            config.transaction_remove_expired_transaction_cleanup_interval_ms,
+        ),
+    };
+    let timeout = Duration::from_millis(unsigned(config.request_timeout_ms));
+    let topic = InternalTopic::new(TRANSACTION_STATE_TOPIC, replicas.clone(), timeout);
+    let (queue, inbox) = marker_sender::queue();
+    let coordinator = TransactionCoordinator::new(settings, Arc::new(topic), producer_ids, queue);
+    Ok((coordinator, inbox))
+}
+
+/// How the transaction coordinator's markers find their way.
+pub fn marker_settings(
+    broker_id: i32,
+    config: &BrokerConfig,
+    metadata: &Arc<MetadataCache>,
+    zk: &Arc<ZkStore>,
+) -> MarkerSettings {
+    let zk = zk.clone();
+    let exists: Exists = Box::new(move |at| {
+        let zk = zk.clone();
+        Box::pin(async move {
+            match zk.assignment(&at.topic).await {
+                Ok(topic) => topic.is_some_and(|it| it.partitions.contains_key(&at.partition)),
+                Err(error) => {
+                    tracing::warn!(partition = %at, %error, "cannot see whether it exists");
+                    true
+                }
+            }
+        })
+    });
+    MarkerSettings {
+        broker_id,
+        listener: config.inter_broker_listener_name.clone(),
+        timeout: Duration::from_millis(unsigned(config.request_timeout_ms)),
+        metadata: metadata.clone(),
+        exists,
+    }
 }
 
 /// Producer ids in blocks from the controller.

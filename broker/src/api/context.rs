@@ -11,7 +11,7 @@ use crate::admin::topics::TopicAdmin;
 use crate::config::broker::BrokerConfig;
 use crate::controller::handle::ControllerHandle;
 use crate::coordinator::group::coordinator::GroupCoordinator;
-use crate::coordinator::transaction::producer_ids::ProducerIds;
+use crate::coordinator::transaction::coordinator::TransactionCoordinator;
 use crate::log::manager::LogManager;
 use crate::metadata::cache::MetadataCache;
 use crate::metadata::controller_channel::ControllerChannel;
@@ -49,8 +49,8 @@ pub struct Services {
     pub topics: Arc<TopicAdmin>,
     /// The groups coordinated here.
     pub groups: Arc<GroupCoordinator>,
-    /// Ids for producers.
-    pub producer_ids: Arc<ProducerIds>,
+    /// The transactions coordinated here, and ids for all producers.
+    pub transactions: Arc<TransactionCoordinator>,
     /// The epoch of the finalized features: the version of `/feature`, -1 while unknown.
     pub features_epoch: Arc<AtomicI64>,
 }

@@ -32,7 +32,10 @@ use crate::api::replication::{
     allocate_producer_ids, alter_partition, controlled_shutdown, leader_and_isr, stop_replica,
     update_metadata,
 };
-use crate::api::transaction::{describe_producers, init_producer_id, write_txn_markers};
+use crate::api::transaction::{
+    add_offsets_to_txn, add_partitions_to_txn, describe_producers, describe_transactions, end_txn,
+    init_producer_id, list_transactions, write_txn_markers,
+};
 
 /// Where a request came from.
 #[derive(Debug)]
@@ -136,6 +139,9 @@ static TABLE: &[Row] = &[
     row!(DeleteRecords 0..=2 delete_records::handle),
     row!(InitProducerId 0..=4 init_producer_id::handle),
     row!(OffsetForLeaderEpoch 0..=4 offset_for_leader_epoch::handle),
+    row!(AddPartitionsToTxn 0..=4 add_partitions_to_txn::handle),
+    row!(AddOffsetsToTxn 0..=3 add_offsets_to_txn::handle),
+    row!(EndTxn 0..=3 end_txn::handle),
     row!(WriteTxnMarkers 0..=1 write_txn_markers::handle),
     row!(TxnOffsetCommit 0..=3 txn_offset_commit::handle),
     row!(DescribeConfigs 0..=4 describe_configs::handle),
@@ -150,6 +156,8 @@ static TABLE: &[Row] = &[
     row!(AlterPartition 0..=3 alter_partition::handle),
     row!(DescribeCluster 0..=1 describe_cluster::handle),
     row!(DescribeProducers 0..=0 describe_producers::handle),
+    row!(DescribeTransactions 0..=0 describe_transactions::handle),
+    row!(ListTransactions 0..=0 list_transactions::handle),
     row!(AllocateProducerIds 0..=0 allocate_producer_ids::handle),
 ];
 

@@ -124,11 +124,18 @@ broker_config! {
     socket_receive_buffer_bytes: i32 = "socket.receive.buffer.bytes";
     socket_request_max_bytes: i32 = "socket.request.max.bytes";
     socket_send_buffer_bytes: i32 = "socket.send.buffer.bytes";
+    transaction_abort_timed_out_transaction_cleanup_interval_ms: i32 =
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms";
+    transaction_max_timeout_ms: i32 = "transaction.max.timeout.ms";
     transaction_partition_verification_enable: bool = "transaction.partition.verification.enable";
+    transaction_remove_expired_transaction_cleanup_interval_ms: i32 =
+        "transaction.remove.expired.transaction.cleanup.interval.ms";
+    transaction_state_log_load_buffer_size: i32 = "transaction.state.log.load.buffer.size";
     transaction_state_log_min_isr: i32 = "transaction.state.log.min.isr";
     transaction_state_log_num_partitions: i32 = "transaction.state.log.num.partitions";
     transaction_state_log_replication_factor: i16 = "transaction.state.log.replication.factor";
     transaction_state_log_segment_bytes: i32 = "transaction.state.log.segment.bytes";
+    transactional_id_expiration_ms: i32 = "transactional.id.expiration.ms";
     unclean_leader_election_enable: bool = "unclean.leader.election.enable";
     zookeeper_max_in_flight_requests: i32 = "zookeeper.max.in.flight.requests";
     zookeeper_session_timeout_ms: i32 = "zookeeper.session.timeout.ms";

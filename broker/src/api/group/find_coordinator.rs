@@ -1,4 +1,5 @@
-//! Shell: FindCoordinator, 0 to 4: which broker coordinates a group.
+//! Shell: FindCoordinator, 0 to 4: which broker coordinates a group or a transactional
+//! id.
 //!
 //! 1 knows key types and carries a text; 4 asks for several keys at once (KIP-699). The first
 //! question creates the internal topic; until its leader is known the answer is
@@ -13,14 +14,10 @@ use kafka_wire::messages::find_coordinator::{
 };
 
 use crate::api::context::{RequestContext, Services};
-use crate::metadata::topic_names::GROUP_METADATA_TOPIC;
+use crate::metadata::topic_names::{GROUP_METADATA_TOPIC, TRANSACTION_STATE_TOPIC};
 
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
-
-/// Told to transactional producers: a code that they take for final, so that they fail at once
-/// instead of asking until their patience ends.
-const NO_TRANSACTIONS: &str = "this broker has no transaction coordinator";
 
 /// A broker to talk to, or why there is none.
 struct Found {
@@ -83,15 +80,12 @@ async fn find(
     key_type: i8,
     key: &str,
 ) -> Found {
-    match key_type {
-        GROUP => {}
-        TRANSACTION => {
-            let message = Some(NO_TRANSACTIONS.into());
-            return Found {
-                message,
-                ..Found::none(ErrorCode::UnsupportedVersion)
-            };
-        }
+    let (topic, partition) = match key_type {
+        GROUP => (GROUP_METADATA_TOPIC, services.groups.partition_for(key)),
+        TRANSACTION => (
+            TRANSACTION_STATE_TOPIC,
+            services.transactions.partition_for(key),
+        ),
         _ => {
             let error = ErrorCode::InvalidRequest;
             return Found {
@@ -99,22 +93,14 @@ async fn find(
                 ..Found::none(error)
             };
         }
-    }
-    let partition = services.groups.partition_for(key);
+    };
     let snapshot = services.metadata.snapshot();
-    if !snapshot.topics.contains_key(GROUP_METADATA_TOPIC) {
+    if !snapshot.topics.contains_key(topic) {
         drop(snapshot);
-        services
-            .topics
-            .auto_create(&[GROUP_METADATA_TOPIC.into()])
-            .await;
-        let topic = [GROUP_METADATA_TOPIC.into()];
-        services.topics.auto_create(&topic).await;
+        services.topics.auto_create(&[topic.into()]).await;
         return Found::none(ErrorCode::CoordinatorNotAvailable);
     }
-    let leader = snapshot
-        .partition(GROUP_METADATA_TOPIC, partition)
-        .map(|p| p.leader);
+    let leader = snapshot.partition(topic, partition).map(|p| p.leader);
     let broker = leader.and_then(|id| snapshot.brokers.get(&id));
     match broker.and_then(|b| {
         b.endpoint(&context.listener)

@@ -109,7 +109,6 @@ pub fn request(batch: &[Markers]) -> WriteTxnMarkersRequest {
                 None => topics.push(WritableTxnMarkerTopic {
                     name: partition.topic.clone(),
                     partition_indexes: vec![partition.partition],
-                    ..WritableTxnMarkerTopic::default()
                 }),
             }
         }
@@ -119,12 +118,10 @@ pub fn request(batch: &[Markers]) -> WriteTxnMarkersRequest {
             transaction_result: markers.commit,
             topics,
             coordinator_epoch: markers.coordinator_epoch,
-            ..WritableTxnMarker::default()
         }
     };
     WriteTxnMarkersRequest {
         markers: batch.iter().map(marker).collect(),
-        ..WriteTxnMarkersRequest::default()
     }
 }
 

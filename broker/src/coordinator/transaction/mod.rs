@@ -10,4 +10,8 @@ pub mod producer_ids;
 pub mod records;
 pub mod shard;
 pub mod state;
+#[expect(
+    clippy::module_inception,
+    reason = "the file is named after its main type"
+)]
 pub mod transaction;

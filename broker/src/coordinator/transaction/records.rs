@@ -124,7 +124,6 @@ pub fn encode_value(transit: &Transit) -> Result<Bytes, WireError> {
     let topics = by_topic.into_iter().map(|(topic, ids)| PartitionsSchema {
         topic: topic.clone(),
         partition_ids: ids,
-        ..PartitionsSchema::default()
     });
     let is_empty = transit.state == TransactionState::Empty;
     let value = TransactionLogValue {
@@ -135,7 +134,6 @@ pub fn encode_value(transit: &Transit) -> Result<Bytes, WireError> {
         transaction_partitions: (!is_empty).then(|| topics.collect()),
         transaction_last_update_timestamp_ms: transit.last_update_ms,
         transaction_start_timestamp_ms: transit.start_ms,
-        ..TransactionLogValue::default()
     };
     encode_versioned(&value, VALUE_VERSION)
 }
