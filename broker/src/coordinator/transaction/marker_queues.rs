@@ -73,7 +73,7 @@ impl MarkerQueues {
     }
 
     /// A broker that is not being asked, with all that waits for it.
-    pub fn next(&mut self) -> Option<(i32, Vec<Markers>)> {
+    pub fn take_next(&mut self) -> Option<(i32, Vec<Markers>)> {
         let is_free = |broker: &&i32| !self.busy.contains(broker);
         let broker = *self.waiting.keys().find(is_free)?;
         let batch = self.waiting.remove(&broker)?;
@@ -196,14 +196,14 @@ mod tests {
         let gone = queues.add(markers(0, 1, &all), leader).unwrap();
         assert_eq!(gone.partitions, [at("t", 9)]);
         assert!(queues.has_leaderless());
-        let (broker, batch) = queues.next().unwrap();
+        let (broker, batch) = queues.take_next().unwrap();
         assert_eq!((broker, batch.len()), (0, 1));
         assert_eq!(queues.add(markers(1, 2, &[at("t", 2)]), leader), None);
         assert_eq!(queues.add(markers(0, 3, &[at("t", 4)]), leader), None);
-        assert_eq!(queues.next().unwrap().0, 1);
-        assert_eq!(queues.next(), None);
+        assert_eq!(queues.take_next().unwrap().0, 1);
+        assert_eq!(queues.take_next(), None);
         queues.answered(0);
-        assert_eq!(queues.next().unwrap().1.len(), 2);
+        assert_eq!(queues.take_next().unwrap().1.len(), 2);
         queues.forget(0);
         assert!(!queues.has_leaderless());
     }

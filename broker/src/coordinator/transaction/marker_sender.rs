@@ -198,7 +198,7 @@ impl Sender {
     }
 
     fn send_waiting(&mut self) {
-        while let Some((broker, batch)) = self.queues.next() {
+        while let Some((broker, batch)) = self.queues.take_next() {
             let address = self.address(broker);
             let open = self.connections.remove(&broker);
             let open = open.filter(|connection| {
