@@ -6,3 +6,4 @@ mod group_protocol;
 mod hostile;
 mod random_groups;
 mod start_and_stop;
+mod transactions;
