@@ -125,6 +125,7 @@ impl Server {
         let mut tasks = housekeeping::start(&config, &logs);
         tasks.spawn(isr_sender.run(isr_changes));
         tasks.spawn(watch_for_lag(replicas.clone()));
+        tasks.spawn(wiring::follow_disks(replicas.clone(), zk.clone()));
         let topics = Arc::new(TopicAdmin::new(
             config.clone(),
             zk.clone(),

@@ -29,6 +29,9 @@ use crate::zk::error::StoreError;
 use crate::zk::paths;
 use crate::zk::store::{StoreEvent, ZkStore};
 
+/// Pause before another try to tell of a failed disk.
+const DISK_NEWS_BACKOFF: Duration = Duration::from_secs(1);
+
 fn unsigned<T: TryInto<u64>>(value: T) -> u64 {
     value.try_into().unwrap_or(0)
 }
@@ -201,6 +204,22 @@ pub async fn follow_configs(services: &Arc<Services>) -> Result<ConfigChanges, S
         }
     })
     .await
+}
+
+/// Takes partitions on failed disks out of service, and tells the controller through ZooKeeper that there are some.
+pub async fn follow_disks(replicas: Arc<ReplicaManager>, zk: Arc<ZkStore>) {
+    let Some(mut failed) = replicas.logs().failed_dirs() else {
+        return;
+    };
+    while let Some(dir) = failed.recv().await {
+        if !replicas.dir_failed(dir) {
+            return;
+        }
+        while let Err(error) = zk.notify_log_dir_failure(replicas.broker_id()).await {
+            tracing::warn!("cannot tell of a failed log directory: {error}");
+            tokio::time::sleep(DISK_NEWS_BACKOFF).await;
+        }
+    }
 }
 
 /// Keeps `epoch` at the version of `/feature`, -1 while that is unknown.

@@ -35,6 +35,11 @@ impl StorageError {
         }
     }
 
+    /// True if the operating system refused, so that the disk may be broken.
+    pub fn is_io(&self) -> bool {
+        matches!(self, StorageError::Io { .. })
+    }
+
     /// True if the file or directory is not there.
     pub fn is_not_found(&self) -> bool {
         matches!(self, StorageError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)

@@ -111,6 +111,22 @@ impl IndexFile {
         Ok(())
     }
 
+    /// Puts these entries, whole ones, in the place of all that are there, whatever the file's length was.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the file cannot be written.
+    pub fn replace(&self, entries: &[u8]) -> StorageResult<()> {
+        self.entries.store(0, Ordering::Release);
+        self.set_len(0)?;
+        self.file()?
+            .write_all_at(entries, 0)
+            .context("write", &self.dir.file(self.base_offset, self.suffix))?;
+        let count = entries.len() as u32 / self.entry_bytes;
+        self.entries.store(count, Ordering::Release);
+        self.max_entries.store(count, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// Drops all entries from number `entries` on, keeping the room that was made.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use dashmap::DashMap;
 use kafka_wire::wire::Uuid;
 use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use crate::log::cleaner::control::CleanerControl;
 use crate::log::config::LogConfig;
@@ -90,6 +91,15 @@ pub enum LogError {
     Storage(#[from] StorageError),
 }
 
+/// A log directory that was taken out of service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedDir {
+    /// The directory.
+    pub path: PathBuf,
+    /// The partitions that went with it.
+    pub partitions: Vec<TopicPartition>,
+}
+
 /// Locks for the creation of logs.
 const CREATION_LOCKS: usize = 16;
 
@@ -101,6 +111,9 @@ pub struct LogManager {
     pub(super) logs: DashMap<TopicPartition, Arc<PartitionLog>>,
     pub(super) topic_configs: TopicConfigs,
     pub(super) producer_expiration_ms: i64,
+    /// Where failed directories are told of, and the other end until somebody wants to hear.
+    pub(super) failures: UnboundedSender<FailedDir>,
+    pub(super) failures_heard: Mutex<Option<UnboundedReceiver<FailedDir>>>,
     /// Directories renamed for deletion, and when they may go.
     pub(super) doomed_dirs: Mutex<Vec<(PathBuf, i64)>>,
     /// Orders creation and deletion of each partition; partitions share these, so that many can be made at a time,
@@ -295,31 +308,37 @@ impl LogManager {
         inside.map(|log| Arc::clone(&log)).collect()
     }
 
-    /// Takes a log's directory out of service after an I/O error on it. Answers the partitions that went with it;
-    /// empty if it was out of service already.
-    pub fn fail_dir_of(&self, log: &PartitionLog, error: &StorageError) -> Vec<TopicPartition> {
+    /// Takes a log's directory out of service after an I/O error on it; a file whose contents are bad says nothing of the disk.
+    pub fn fail_dir_of(&self, log: &PartitionLog, error: &StorageError) {
         let parent = log.log_dir();
         match self.dirs.iter().find(|dir| dir.path() == parent) {
-            Some(dir) => self.report(dir, error),
-            None => Vec::new(),
+            Some(dir) if error.is_io() => self.report(dir, error),
+            _ => tracing::error!(%error, partition = %log.partition(), "log failed"),
         }
     }
 
-    /// Notes a failed disk: no more logs are served from it.
-    pub(super) fn report(&self, dir: &LogDir, error: &StorageError) -> Vec<TopicPartition> {
+    /// Notes a failed disk: no more logs are served from it, and who listens at [`LogManager::failed_dirs`] is told.
+    pub(super) fn report(&self, dir: &LogDir, error: &StorageError) {
         if !dir.set_offline() {
-            return Vec::new();
+            return;
         }
         tracing::error!(%error, dir = %dir.path().display(), "log directory failed, stopping to serve its logs");
-        let gone: Vec<TopicPartition> = self
+        let partitions: Vec<TopicPartition> = self
             .logs_in(dir)
             .iter()
             .map(|log| log.partition().clone())
             .collect();
-        for partition in &gone {
+        for partition in &partitions {
             self.logs.remove(partition);
         }
-        gone
+        let path = dir.path().to_owned();
+        // Fails only if nobody listens any more, while the broker stops.
+        let _ = self.failures.send(FailedDir { path, partitions });
+    }
+
+    /// Tells of every directory that fails, from the start on. `None` for all but the first caller.
+    pub fn failed_dirs(&self) -> Option<UnboundedReceiver<FailedDir>> {
+        self.failures_heard.lock().take()
     }
 }
 

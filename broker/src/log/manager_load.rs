@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dashmap::DashMap;
 use parking_lot::Mutex;
+use tokio::sync::mpsc::unbounded_channel;
 
 use crate::log::cleaner::control::CleanerControl;
 use crate::log::error::{IoContext, StorageResult};
 use crate::log::log_dir::{LogDir, LogDirError};
-use crate::log::manager::{LogManager, ManagerOptions, OpenError};
+use crate::log::manager::{FailedDir, LogManager, ManagerOptions, OpenError};
 use crate::log::names::{DirKind, TopicPartition, parse_dir};
 use crate::log::partition_dir::PartitionDir;
 use crate::log::recovery::{LoadOptions, open_log};
@@ -35,6 +36,7 @@ impl LogManager {
     pub fn open(options: &ManagerOptions) -> Result<Self, OpenError> {
         let mut dirs = Vec::new();
         let mut failed_dirs = Vec::new();
+        let (failures, failures_heard) = unbounded_channel();
         let mut seen = HashSet::new();
         for path in &options.log_dirs {
             match LogDir::open(path) {
@@ -53,6 +55,10 @@ impl LogManager {
                 Err(error @ LogDirError::Locked(_)) => return Err(error.into()),
                 Err(LogDirError::Storage(error)) => {
                     tracing::error!(%error, dir = %path.display(), "failed to create or validate data directory");
+                    let _ = failures.send(FailedDir {
+                        path: path.clone(),
+                        partitions: Vec::new(),
+                    });
                     failed_dirs.push(path.clone());
                 }
             }
@@ -66,6 +72,8 @@ impl LogManager {
             logs: DashMap::new(),
             topic_configs: Arc::clone(&options.topic_configs),
             producer_expiration_ms: options.producer_expiration_ms,
+            failures,
+            failures_heard: Mutex::new(Some(failures_heard)),
             doomed_dirs: Mutex::new(Vec::new()),
             creation: Default::default(),
             cleaning: CleanerControl::default(),

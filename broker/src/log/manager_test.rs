@@ -161,8 +161,11 @@ fn a_failed_directory_takes_its_logs_with_it() {
     let log = manager.get_or_create("t", 0, None, true, NOW).unwrap();
     fs::remove_dir_all(&good).unwrap();
     let error = log.assign_topic_id(Uuid::random()).unwrap_err();
-    let gone = manager.fail_dir_of(&log, &error);
-    assert_eq!(gone.len(), 1);
+    let mut failed = manager.failed_dirs().unwrap();
+    assert_eq!(failed.try_recv().unwrap().path, manager.offline_dirs()[0]);
+    manager.fail_dir_of(&log, &error);
+    let gone = failed.try_recv().unwrap();
+    assert_eq!((gone.path, gone.partitions.len()), (good, 1));
     assert!(manager.get("t", 0).is_none());
     assert!(manager.get_or_create("t", 1, None, true, NOW).is_err());
 }

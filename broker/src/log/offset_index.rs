@@ -63,11 +63,19 @@ impl OffsetIndex {
         }
     }
 
-    /// Adds an entry; does nothing if it is not above the last one.
+    /// Adds an entry, whose offset is above that of the last one.
     ///
     /// # Errors
     /// [`StorageError`] if it cannot be written or the offset is not of this segment.
     pub fn append(&self, offset: i64, position: u32) -> StorageResult<()> {
+        self.file.append(&self.encode(offset, position)?)
+    }
+
+    /// The bytes of an entry.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the offset is not of this segment.
+    pub fn encode(&self, offset: i64, position: u32) -> StorageResult<[u8; ENTRY_BYTES as usize]> {
         let relative = i32::try_from(offset.wrapping_sub(self.base_offset)).map_err(|_| {
             let reason = format!(
                 "offset {offset} is too far from base offset {}",
@@ -78,7 +86,7 @@ impl OffsetIndex {
         let mut entry = [0; ENTRY_BYTES as usize];
         entry[..4].copy_from_slice(&relative.to_be_bytes());
         entry[4..].copy_from_slice(&position.to_be_bytes());
-        self.file.append(&entry)
+        Ok(entry)
     }
 
     /// The last entry not above `offset`; the segment's start if there is none.

@@ -21,13 +21,13 @@ use crate::log::partition_log::{Loaded, PartitionLog, segment_jitter};
 use crate::log::partition_metadata;
 use crate::log::producer_replay::{load_producers, note_producers};
 use crate::log::producer_state::ProducerStates;
-use crate::log::scan::{ScanError, Scanner};
+use crate::log::scan::{Located, ScanError, Scanner};
 use crate::log::segment::{SEGMENT_SUFFIXES, Segment};
 use crate::log::snapshots::Snapshots;
 use crate::log::time_index::TimestampOffset;
 
 /// Bytes read at once when a whole segment is checked.
-const RECOVERY_CHUNK: usize = 256 * 1024;
+const RECOVERY_CHUNK: usize = 1024 * 1024;
 
 /// What is known about a log before it is opened.
 #[derive(Debug, Clone, Copy)]
@@ -245,19 +245,11 @@ impl Loader<'_> {
         epochs: &mut LeaderEpochs,
         producers: &mut ProducerStates,
     ) -> StorageResult<u64> {
-        segment.offset_index().file().truncate(0)?;
-        segment.time_index().file().truncate(0)?;
         segment.txn_index().reset()?;
+        let base_offset = segment.base_offset();
         let size = segment.size();
         let mut scanner = Scanner::with_chunk(segment.file(), 0, size, RECOVERY_CHUNK);
-        let mut valid = 0;
-        let mut indexed = 0;
-        let mut last_offset = segment.base_offset() - 1;
-        let base_offset = segment.base_offset();
-        let mut max = TimestampOffset {
-            timestamp: NO_TIMESTAMP,
-            offset: base_offset,
-        };
+        let mut rebuilt = RebuiltIndexes::new(base_offset, self.config.index_interval_bytes);
         loop {
             let entry = match scanner.next_entry() {
                 Ok(Some(entry)) => entry,
@@ -272,8 +264,8 @@ impl Loader<'_> {
             let bytes = scanner
                 .bytes_of(&entry)
                 .map_err(|error| segment.scan_error(error.into()))?;
-            let in_order =
-                header.last_offset() > last_offset && segment.can_hold(header.last_offset());
+            let in_order = header.last_offset() > rebuilt.last_offset
+                && segment.can_hold(header.last_offset());
             if !in_order || !entry_crc_ok(header, bytes) {
                 tracing::warn!(
                     partition = %self.name, base_offset, position = entry.position,
@@ -282,27 +274,17 @@ impl Loader<'_> {
                 break;
             }
             note_producers(segment, producers, &entry, bytes)?;
-            last_offset = header.last_offset();
-            if header.max_timestamp() > max.timestamp {
-                max = TimestampOffset {
-                    timestamp: header.max_timestamp(),
-                    offset: last_offset,
-                };
-            }
-            if valid - indexed > u64::from(self.config.index_interval_bytes) {
-                segment.offset_index().append(last_offset, valid as u32)?;
-                segment.time_index().append_if_newer(max)?;
-                indexed = valid;
-            }
-            valid = entry.end();
+            rebuilt.add(segment, &entry)?;
             let epoch = header.leader_epoch();
             if epoch >= 0 && epochs.latest().is_none_or(|latest| epoch > latest.epoch) {
                 epochs.assign(epoch, header.base_offset())?;
             }
         }
-        segment.recovered(valid, max)?;
+        segment.offset_index().file().replace(&rebuilt.offsets)?;
+        segment.time_index().file().replace(&rebuilt.times)?;
+        segment.recovered(rebuilt.end, rebuilt.max)?;
         segment.deactivate()?;
-        Ok(size - valid)
+        Ok(size - rebuilt.end)
     }
 
     /// The log's end. A last segment that turns out bad although the stop was clean is checked after all.
@@ -375,5 +357,60 @@ impl Loader<'_> {
         states.set_end_offset(log_end);
         snapshots.take(&states, log_start, true)?;
         Ok(states)
+    }
+}
+
+/// The indexes of a segment as a walk over its batches builds them; written at its end, each in one call.
+struct RebuiltIndexes {
+    offsets: Vec<u8>,
+    times: Vec<u8>,
+    interval: u64,
+    /// Position behind the last good batch, and at the last index entry.
+    end: u64,
+    indexed: u64,
+    last_offset: i64,
+    max: TimestampOffset,
+    last_time: i64,
+}
+
+impl RebuiltIndexes {
+    fn new(base_offset: i64, interval: u32) -> Self {
+        RebuiltIndexes {
+            offsets: Vec::new(),
+            times: Vec::new(),
+            interval: u64::from(interval),
+            end: 0,
+            indexed: 0,
+            last_offset: base_offset - 1,
+            max: TimestampOffset {
+                timestamp: NO_TIMESTAMP,
+                offset: base_offset,
+            },
+            last_time: NO_TIMESTAMP,
+        }
+    }
+
+    fn add(&mut self, segment: &Segment, entry: &Located) -> StorageResult<()> {
+        self.last_offset = entry.header.last_offset();
+        if entry.header.max_timestamp() > self.max.timestamp {
+            self.max = TimestampOffset {
+                timestamp: entry.header.max_timestamp(),
+                offset: self.last_offset,
+            };
+        }
+        if self.end - self.indexed > self.interval {
+            let position = self.end as u32;
+            let bytes = segment.offset_index().encode(self.last_offset, position)?;
+            self.offsets.extend(bytes);
+            if self.max.timestamp > self.last_time
+                && let Some(bytes) = segment.time_index().encode(self.max)
+            {
+                self.times.extend(bytes);
+                self.last_time = self.max.timestamp;
+            }
+            self.indexed = self.end;
+        }
+        self.end = entry.end();
+        Ok(())
     }
 }

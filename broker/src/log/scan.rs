@@ -108,14 +108,29 @@ impl<'a> Scanner<'a> {
     fn window(&mut self, position: u64, len: usize) -> io::Result<&[u8]> {
         let held = position >= self.buffer_start
             && position + len as u64 <= self.buffer_start + self.buffer.len() as u64;
-        if !held {
-            let left = self.end.saturating_sub(position);
-            let size = left.min(self.chunk.max(len) as u64) as usize;
-            self.buffer.resize(size, 0);
-            self.buffer_start = position;
-            self.file.read_exact_at(&mut self.buffer, position)?;
+        if !held && let Err(error) = self.fill(position, len) {
+            self.buffer.clear();
+            return Err(error);
         }
         let start = (position - self.buffer_start) as usize;
         Ok(&self.buffer[start..start + len])
+    }
+
+    /// Reads on from `position`; what is there of it already is kept, so that nothing is read twice.
+    fn fill(&mut self, position: u64, len: usize) -> io::Result<()> {
+        let skipped = position.wrapping_sub(self.buffer_start);
+        let kept = match usize::try_from(skipped) {
+            Ok(skipped) if skipped < self.buffer.len() => {
+                self.buffer.copy_within(skipped.., 0);
+                self.buffer.len() - skipped
+            }
+            _ => 0,
+        };
+        let left = self.end.saturating_sub(position);
+        let size = left.min(self.chunk.max(len) as u64) as usize;
+        self.buffer.resize(size, 0);
+        self.buffer_start = position;
+        self.file
+            .read_exact_at(&mut self.buffer[kept..], position + kept as u64)
     }
 }

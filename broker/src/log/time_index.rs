@@ -66,15 +66,22 @@ impl TimeIndex {
     /// # Errors
     /// [`crate::log::error::StorageError`] if it cannot be written.
     pub fn append_if_newer(&self, entry: TimestampOffset) -> StorageResult<()> {
-        let last = self.last()?;
-        let relative = i32::try_from(entry.offset - self.base_offset);
-        let (true, Ok(relative)) = (entry.timestamp > last.timestamp, relative) else {
+        if entry.timestamp <= self.last()?.timestamp {
             return Ok(());
-        };
+        }
+        match self.encode(entry) {
+            Some(bytes) => self.file.append(&bytes),
+            None => Ok(()),
+        }
+    }
+
+    /// The bytes of an entry; `None` if the offset is not of this segment.
+    pub fn encode(&self, entry: TimestampOffset) -> Option<[u8; ENTRY_BYTES as usize]> {
+        let relative = i32::try_from(entry.offset.checked_sub(self.base_offset)?).ok()?;
         let mut bytes = [0; ENTRY_BYTES as usize];
         bytes[..8].copy_from_slice(&entry.timestamp.to_be_bytes());
         bytes[8..].copy_from_slice(&relative.to_be_bytes());
-        self.file.append(&bytes)
+        Some(bytes)
     }
 
     /// The last entry whose timestamp is not above `timestamp`; the segment's start if there is none.

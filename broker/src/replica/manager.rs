@@ -12,7 +12,7 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::config::broker::BrokerConfig;
 use crate::log::error::StorageError;
-use crate::log::manager::{LogError, LogManager};
+use crate::log::manager::{FailedDir, LogError, LogManager};
 use crate::log::partition_log::PartitionLog;
 use crate::metadata::cache::MetadataCache;
 use crate::replica::clock::now_ms;
@@ -216,23 +216,38 @@ impl ReplicaManager {
         partition.clear(self.broker_id);
     }
 
-    /// Takes a partition out of service because its disk failed, and all others on that disk; says what to answer.
+    /// Says what to answer when a partition's files cannot be used. If the disk failed, all that is on it goes out of
+    /// service; the other partitions follow with [`Self::dir_failed`].
     pub fn disk_failed(&self, partition: &Partition, error: &StorageError) -> ErrorCode {
-        tracing::error!(
-            "{}-{} is offline: {error}",
-            partition.topic,
-            partition.partition
-        );
-        if let Some(log) = partition.log() {
-            for gone in self.logs.fail_dir_of(&log, error) {
-                self.take_offline(ByteString::from(gone.topic), gone.partition);
-            }
+        let (topic, number) = (&partition.topic, partition.partition);
+        if !error.is_io() {
+            tracing::error!("{topic}-{number} cannot be read: {error}");
+            return ErrorCode::CorruptMessage;
         }
-        self.take_offline(partition.topic.clone(), partition.partition);
-        if self.logs.online_dirs().next().is_none() {
+        tracing::error!("{topic}-{number} is offline: {error}");
+        if let Some(log) = partition.log() {
+            self.logs.fail_dir_of(&log, error);
+        }
+        self.take_offline(topic.clone(), number);
+        ErrorCode::KafkaStorageError
+    }
+
+    /// Takes the partitions of a failed directory out of service. False if no directory is left: a broker without disks must
+    /// stop.
+    pub fn dir_failed(&self, dir: FailedDir) -> bool {
+        tracing::warn!(
+            "Stopping serving replicas in dir {}: {} partitions are offline",
+            dir.path.display(),
+            dir.partitions.len()
+        );
+        for gone in dir.partitions {
+            self.take_offline(ByteString::from(gone.topic), gone.partition);
+        }
+        let is_left = self.logs.online_dirs().next().is_some();
+        if !is_left {
             self.disks_gone.notify_one();
         }
-        ErrorCode::KafkaStorageError
+        is_left
     }
 
     fn take_offline(&self, topic: ByteString, partition: i32) {

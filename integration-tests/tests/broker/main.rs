@@ -5,5 +5,7 @@ mod answers;
 mod group_protocol;
 mod hostile;
 mod random_groups;
+mod spoiled;
+mod spoils;
 mod start_and_stop;
 mod transactions;

@@ -12,7 +12,6 @@ use kafka_wire::messages::describe_log_dirs::{
 };
 
 use crate::api::context::{RequestContext, Services};
-use crate::log::log_dir::LogDir;
 
 /// Answers with one result per configured directory.
 pub async fn handle(
@@ -20,11 +19,11 @@ pub async fn handle(
     _context: &RequestContext,
     request: DescribeLogDirsRequest,
 ) -> DescribeLogDirsResponse {
-    let dirs = services.logs.dirs();
+    // Also those that failed before they could be opened.
+    let configured = services.config.log_dirs.iter();
     DescribeLogDirsResponse {
-        results: dirs
-            .iter()
-            .map(|dir| describe(services, dir, &request))
+        results: configured
+            .map(|path| describe(services, path, &request))
             .collect(),
         ..DescribeLogDirsResponse::default()
     }
@@ -32,16 +31,17 @@ pub async fn handle(
 
 fn describe(
     services: &Services,
-    dir: &LogDir,
+    path: &Path,
     request: &DescribeLogDirsRequest,
 ) -> DescribeLogDirsResult {
-    let path = std::path::absolute(dir.path()).unwrap_or_else(|_| dir.path().to_path_buf());
+    let mut online = services.logs.online_dirs();
+    let dir = online.find(|dir| dir.path() == path);
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
     let mut result = DescribeLogDirsResult {
         log_dir: ByteString::from(path.to_string_lossy().into_owned()),
         ..DescribeLogDirsResult::default()
     };
-    let space = if dir.is_online() { space(&path) } else { None };
-    let Some((total_bytes, usable_bytes)) = space else {
+    let (Some(dir), Some((total_bytes, usable_bytes))) = (dir, space(&path)) else {
         result.error_code = ErrorCode::KafkaStorageError.code();
         return result;
     };
