@@ -1,8 +1,5 @@
 //! Pure: why a broker cannot start, or cannot go on.
 
-use std::io;
-use std::path::PathBuf;
-
 use crate::log::config::LogConfigError;
 use crate::log::manager::OpenError;
 use crate::log::meta_properties::MetaPropertiesError;
@@ -18,14 +15,6 @@ pub enum StartError {
     /// A log directory belongs to another broker or cluster.
     #[error(transparent)]
     MetaProperties(#[from] MetaPropertiesError),
-    /// A log directory cannot be made.
-    #[error("cannot create log directory {} (log.dirs): {source}", path.display())]
-    LogDir {
-        /// The directory.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
     /// The logs cannot be opened.
     #[error(transparent)]
     Logs(#[from] OpenError),

@@ -80,14 +80,14 @@ impl Server {
         let cluster_id = zk.cluster_id().await?;
         tracing::info!("Cluster ID = {cluster_id}");
         let config = Arc::new(config);
-        let broker_id = broker_id(&zk, &config, &cluster_id).await?;
+        let (broker_id, failed_dirs) = identity(&zk, &config, &cluster_id).await?;
         let topic_configs = Arc::new(TopicConfigs::new(config.clone())?);
         let overridden = zk.configured_entities("topics").await?;
         let overrides = zk.entity_configs("topics", &overridden).await?;
         for (topic, overrides) in overridden.iter().zip(overrides) {
             topic_configs.set(topic, overrides);
         }
-        let logs = Arc::new(open_logs(&config, topic_configs.clone())?);
+        let logs = Arc::new(open_logs(&config, failed_dirs, topic_configs.clone())?);
         let metadata = Arc::new(MetadataCache::new());
         let bound = bind_all(&config)?;
         let (replicas, isr_changes) = ReplicaManager::new(
@@ -242,14 +242,22 @@ fn millis(value: i64) -> Duration {
     Duration::from_millis(u64::try_from(value).unwrap_or(0))
 }
 
-/// The broker's id: configured, remembered or new; makes sure that all log directories are this broker's.
-async fn broker_id(
+/// The broker's id: configured, remembered or new; makes sure that all log directories are this broker's. With it the directories
+/// that cannot be used.
+async fn identity(
     zk: &ZkStore,
     config: &BrokerConfig,
     cluster_id: &str,
-) -> Result<i32, StartError> {
+) -> Result<(i32, Vec<PathBuf>), StartError> {
     let configured = Some(config.broker_id).filter(|id| *id >= 0);
-    let known = meta_properties::verify(&config.log_dirs, cluster_id, configured)?;
+    let mut failed = meta_properties::unreadable(&config.log_dirs);
+    let readable: Vec<PathBuf> = config
+        .log_dirs
+        .iter()
+        .filter(|dir| !failed.contains(dir))
+        .cloned()
+        .collect();
+    let known = meta_properties::verify(&readable, cluster_id, configured)?;
     let id = match known {
         Some(id) => id,
         None if config.broker_id_generation_enable => {
@@ -257,43 +265,24 @@ async fn broker_id(
         }
         None => return Err(StartError::NoBrokerId),
     };
-    let usable = usable_dirs(&config.log_dirs)?;
-    meta_properties::ensure(&usable, cluster_id, id, now_ms())?;
-    Ok(id)
-}
-
-/// Makes the directories that are not there. One that cannot be made is left out as long as there is another.
-fn usable_dirs(dirs: &[PathBuf]) -> Result<Vec<PathBuf>, StartError> {
-    let mut usable = Vec::new();
-    let mut failure = None;
-    for dir in dirs {
-        match fs::create_dir_all(dir) {
-            Ok(()) => usable.push(dir.clone()),
-            Err(source) => {
-                failure = Some(StartError::LogDir {
-                    path: dir.clone(),
-                    source,
-                })
-            }
-        }
-    }
-    match failure {
-        Some(failure) if usable.is_empty() => Err(failure),
-        Some(failure) => {
-            tracing::error!("{failure}");
-            Ok(usable)
-        }
-        None => Ok(usable),
-    }
+    failed.extend(meta_properties::ensure(
+        &readable,
+        cluster_id,
+        id,
+        now_ms(),
+    )?);
+    Ok((id, failed))
 }
 
 fn open_logs(
     config: &BrokerConfig,
+    failed_dirs: Vec<PathBuf>,
     topic_configs: Arc<TopicConfigs>,
 ) -> Result<LogManager, StartError> {
     let threads = usize::try_from(config.num_recovery_threads_per_data_dir).unwrap_or(1);
     let options = ManagerOptions {
         log_dirs: config.log_dirs.clone(),
+        failed_dirs,
         recovery_threads: threads,
         producer_expiration_ms: i64::from(config.producer_id_expiration_ms),
         topic_configs: Arc::new(move |topic: &str| topic_configs.get(topic)),

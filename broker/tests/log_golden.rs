@@ -59,6 +59,7 @@ fn open(dir: &TempDir) -> LogManager {
     let config = Arc::new(LogConfig::from_entries(settings).unwrap());
     LogManager::open(&ManagerOptions {
         log_dirs: vec![dir.path().to_owned()],
+        failed_dirs: Vec::new(),
         recovery_threads: 1,
         producer_expiration_ms: 86_400_000,
         topic_configs: Arc::new(move |_| Arc::clone(&config)),

@@ -233,7 +233,7 @@ pub fn files(directory: &Path) -> Result<BTreeMap<String, String>> {
 
 /// A producer snapshot's entries without regard to their order, which is a hash map's.
 fn snapshot(bytes: &[u8]) -> String {
-    const ENTRY: usize = 50;
+    const ENTRY: usize = 46;
     let Some(entries) = bytes.get(10..) else {
         return "short".to_owned();
     };

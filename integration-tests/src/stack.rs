@@ -333,6 +333,12 @@ impl Broker {
         })
     }
 
+    /// Adds lines to its configuration from the next start on; a later line wins.
+    pub fn add_config(&mut self, lines: &str) {
+        self.extra.push('\n');
+        self.extra.push_str(lines);
+    }
+
     /// From the next start on, an Apache broker's JVM gets these options.
     pub fn use_java_options(&mut self, options: &[String]) {
         self.java_options = options.to_vec();

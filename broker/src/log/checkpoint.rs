@@ -80,14 +80,24 @@ pub fn sync_dir(dir: &Path) -> StorageResult<()> {
 /// [`StorageError::Corrupt`] with the line if it is malformed.
 pub fn read_offsets(path: &Path) -> StorageResult<Offsets> {
     let mut offsets = Offsets::new();
+    let mut bad_number = None;
     read_entries(path, |fields| {
         let [topic, partition, offset] = fields else {
             return None;
         };
-        let partition = TopicPartition::new(*topic, partition.parse().ok()?);
-        offsets.insert(partition, offset.parse().ok()?);
+        match (partition.parse(), offset.parse()) {
+            (Ok(partition), Ok(offset)) => {
+                offsets.insert(TopicPartition::new(*topic, partition), offset);
+            }
+            _ => bad_number = Some(fields.join(" ")),
+        }
         Some(())
     })?;
+    if let Some(entry) = bad_number {
+        // Kafka goes on with nothing then, which costs time but no records.
+        tracing::warn!(path = %path.display(), entry, "ignoring a checkpoint with a bad number");
+        offsets.clear();
+    }
     Ok(offsets)
 }
 
@@ -116,8 +126,9 @@ pub fn read_epochs(path: &Path) -> StorageResult<Vec<(i32, i64)>> {
         let [epoch, start] = fields else {
             return None;
         };
-        epochs.push((epoch.parse().ok()?, start.parse().ok()?));
-        Some(())
+        let (epoch, start) = (epoch.parse().ok()?, start.parse().ok()?);
+        epochs.push((epoch, start));
+        (epoch >= 0 && start >= 0).then_some(())
     })?;
     Ok(epochs)
 }
@@ -148,13 +159,16 @@ fn read_entries(path: &Path, mut entry: impl FnMut(&[&str]) -> Option<()>) -> St
     let Some(version) = lines.next() else {
         return Ok(()); // Created but never written: the same as absent.
     };
-    if version.trim().parse() != Ok(VERSION) {
+    if version.parse() != Ok(VERSION) {
         return Err(malformed(1, "expected version 0"));
     }
-    let count: Option<usize> = lines.next().and_then(|count| count.trim().parse().ok());
-    let count = count.ok_or_else(|| malformed(2, "expected the number of entries"))?;
+    let Some(count) = lines.next() else {
+        return Ok(()); // Kafka takes it for empty.
+    };
+    let count: Result<usize, _> = count.parse();
+    let count = count.map_err(|_| malformed(2, "expected the number of entries"))?;
     let mut found = 0;
-    for line in lines.filter(|line| !line.trim().is_empty()) {
+    for line in lines {
         found += 1;
         let fields: Vec<&str> = line.split_whitespace().collect();
         entry(&fields).ok_or_else(|| malformed(found + 2, "malformed entry"))?;
@@ -187,10 +201,10 @@ mod tests {
         assert_eq!(read_offsets(&path).unwrap(), offsets);
         for bad in [
             "1\n0\n",
-            "0\n",
             "0\n1\n",
             "0\n1\na 1\n",
-            "0\n1\na x 1\n",
+            "0\n1\na 1 1\n\n",
+            "0 \n1\na 1 1\n",
             "0\n0\na 1 1\n",
         ] {
             fs::write(&path, bad).unwrap();
@@ -198,6 +212,15 @@ mod tests {
                 matches!(read_offsets(&path), Err(StorageError::Corrupt { .. })),
                 "{bad:?}"
             );
+        }
+        for nothing in [
+            "",
+            "0\n",
+            "0\n1\na x 1\n",
+            "0\n1\na 1 99999999999999999999\n",
+        ] {
+            fs::write(&path, nothing).unwrap();
+            assert_eq!(read_offsets(&path).unwrap(), Offsets::new(), "{nothing:?}");
         }
     }
 }

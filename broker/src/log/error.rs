@@ -40,6 +40,11 @@ impl StorageError {
         matches!(self, StorageError::Io { .. })
     }
 
+    /// True if it is the records themselves that make no sense.
+    pub fn is_of_records(&self) -> bool {
+        matches!(self, StorageError::Corrupt { path, .. } if path.extension().is_some_and(|ext| ext == "log"))
+    }
+
     /// True if the file or directory is not there.
     pub fn is_not_found(&self) -> bool {
         matches!(self, StorageError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)

@@ -48,6 +48,12 @@ impl IndexFile {
         };
         let entries = u32::try_from(bytes / u64::from(entry_bytes))
             .map_err(|_| StorageError::corrupt(&path, "longer than an index can be"))?;
+        if bytes % u64::from(entry_bytes) != 0 {
+            tracing::warn!(path = %path.display(), bytes, "index ends within an entry, cutting that off");
+            let file = OpenOptions::new().write(true).open(&path);
+            file.and_then(|file| file.set_len(bytes - bytes % u64::from(entry_bytes)))
+                .context("resize", &path)?;
+        }
         Ok(IndexFile {
             dir: Arc::clone(dir),
             base_offset,

@@ -77,7 +77,7 @@ impl LogDir {
             Err(error) if error.is_not_found() => false,
             Err(error) => return Err(error.into()),
         };
-        let high_watermarks = read_or_warn(&path.join(HIGH_WATERMARK_FILE));
+        let high_watermarks = read_offsets(&path.join(HIGH_WATERMARK_FILE))?;
         Ok(LogDir {
             path: path.to_owned(),
             lock: Mutex::new(Some(lock)),
@@ -115,10 +115,13 @@ impl LogDir {
         self.loaded.store(true, Ordering::Release);
     }
 
-    /// Recovery points and log starts by partition; an unreadable file counts as empty, which only costs time.
-    pub fn load_points(&self) -> (Offsets, Offsets) {
-        let read = |name| read_or_warn(&self.path.join(name));
-        (read(RECOVERY_POINT_FILE), read(LOG_START_FILE))
+    /// Recovery points and log starts by partition.
+    ///
+    /// # Errors
+    /// [`StorageError`] if a file is malformed; the directory counts as failed then.
+    pub fn load_points(&self) -> StorageResult<(Offsets, Offsets)> {
+        let read = |name| read_offsets(&self.path.join(name));
+        Ok((read(RECOVERY_POINT_FILE)?, read(LOG_START_FILE)?))
     }
 
     /// High watermark of a partition as last written.
@@ -206,14 +209,4 @@ fn lock(dir: &Path) -> Result<File, LogDirError> {
         }
     }
     Ok(file)
-}
-
-fn read_or_warn(path: &Path) -> Offsets {
-    match read_offsets(path) {
-        Ok(offsets) => offsets,
-        Err(error) => {
-            tracing::warn!(%error, "ignoring unreadable checkpoint");
-            Offsets::new()
-        }
-    }
 }

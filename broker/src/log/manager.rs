@@ -28,6 +28,8 @@ pub type TopicConfigs = Arc<dyn Fn(&str) -> Arc<LogConfig> + Send + Sync>;
 pub struct ManagerOptions {
     /// `log.dirs`.
     pub log_dirs: Vec<PathBuf>,
+    /// Those of them that were found unusable before.
+    pub failed_dirs: Vec<PathBuf>,
     /// `num.recovery.threads.per.data.dir`.
     pub recovery_threads: usize,
     /// `producer.id.expiration.ms`.
@@ -60,6 +62,18 @@ pub enum OpenError {
         /// The other.
         second: PathBuf,
     },
+    /// A directory that is none of a log.
+    #[error(
+        "found directory {}, which is not named topic-partition or topic-partition.uniqueId-delete (if marked for deletion); \
+         log.dirs should only contain such directories", .0.display()
+    )]
+    OddDir(PathBuf),
+    /// Records that cannot be read although nothing says that they were being written.
+    #[error("{0}; the log is not changed: restore the file, or delete it to lose its records")]
+    Storage(#[from] StorageError),
+    /// A mistake in the broker.
+    #[error("loading logs ended in a panic")]
+    Panicked,
     /// No directory can be used.
     #[error(
         "none of the specified log dirs can be created or validated; see the errors above, and log.dirs"

@@ -5,21 +5,23 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use dashmap::DashMap;
 use parking_lot::Mutex;
 use tokio::sync::mpsc::unbounded_channel;
 
 use crate::log::cleaner::control::CleanerControl;
-use crate::log::error::{IoContext, StorageResult};
+use crate::log::error::IoContext;
 use crate::log::log_dir::{LogDir, LogDirError};
 use crate::log::manager::{FailedDir, LogManager, ManagerOptions, OpenError};
 use crate::log::names::{DirKind, TopicPartition, parse_dir};
 use crate::log::partition_dir::PartitionDir;
+use crate::log::partition_log::PartitionLog;
 use crate::log::recovery::{LoadOptions, open_log};
 
 /// Directories that other parts of a broker keep beside the logs.
-const FOREIGN_DIRS: [&str; 2] = ["remote-log-index-cache", "lost+found"];
+const FOREIGN_DIRS: [&str; 2] = ["remote-log-index-cache", "__cluster_metadata-0"];
 
 /// A partition directory to be loaded.
 struct LoadJob {
@@ -38,7 +40,20 @@ impl LogManager {
         let mut failed_dirs = Vec::new();
         let (failures, failures_heard) = unbounded_channel();
         let mut seen = HashSet::new();
+        let mut fail = |path: &PathBuf| {
+            let partitions = Vec::new();
+            // Fails only if the other end is gone, which this function holds.
+            let _ = failures.send(FailedDir {
+                path: path.clone(),
+                partitions,
+            });
+            failed_dirs.push(path.clone());
+        };
         for path in &options.log_dirs {
+            if options.failed_dirs.contains(path) {
+                fail(path);
+                continue;
+            }
             match LogDir::open(path) {
                 Ok(dir) => {
                     let canonical = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
@@ -55,11 +70,7 @@ impl LogManager {
                 Err(error @ LogDirError::Locked(_)) => return Err(error.into()),
                 Err(LogDirError::Storage(error)) => {
                     tracing::error!(%error, dir = %path.display(), "failed to create or validate data directory");
-                    let _ = failures.send(FailedDir {
-                        path: path.clone(),
-                        partitions: Vec::new(),
-                    });
-                    failed_dirs.push(path.clone());
+                    fail(path);
                 }
             }
         }
@@ -80,22 +91,50 @@ impl LogManager {
         };
         for dir in &manager.dirs {
             manager.cleaning.load(dir.path());
-            manager.load_dir(dir, options)?;
         }
+        manager.load_all(options)?;
         if manager.online_dirs().next().is_none() {
             return Err(OpenError::NoLogDirs);
         }
         Ok(manager)
     }
 
-    /// Opens all logs of one directory, several at once if so configured.
-    fn load_dir(&self, dir: &LogDir, options: &ManagerOptions) -> Result<(), OpenError> {
+    /// Opens the logs of all directories at once, since they are on disks of their own.
+    fn load_all(&self, options: &ManagerOptions) -> Result<(), OpenError> {
+        let started = Instant::now();
+        let results: Vec<Result<usize, OpenError>> = std::thread::scope(|scope| {
+            let loads: Vec<_> = self
+                .dirs
+                .iter()
+                .map(|dir| scope.spawn(|| self.load_dir(dir, options)))
+                .collect();
+            loads
+                .into_iter()
+                .map(|load| load.join().unwrap_or(Err(OpenError::Panicked)))
+                .collect()
+        });
+        let mut total = 0;
+        for result in results {
+            total += result?;
+        }
+        let unclean: Vec<_> = self.dirs.iter().filter(|dir| !dir.was_clean()).collect();
+        tracing::info!(
+            "loaded {total} logs in {} ms (unclean log dirs: {:?})",
+            started.elapsed().as_millis(),
+            unclean.iter().map(|dir| dir.path()).collect::<Vec<_>>()
+        );
+        Ok(())
+    }
+
+    /// Opens all logs of one directory, several at once if so configured. Answers how many.
+    fn load_dir(&self, dir: &LogDir, options: &ManagerOptions) -> Result<usize, OpenError> {
         let jobs = match self.jobs(dir, options.now_ms) {
             Ok(jobs) => jobs,
-            Err(error) => {
+            Err(OpenError::Storage(error)) => {
                 self.report(dir, &error);
-                return Ok(());
+                return Ok(0);
             }
+            Err(error) => return Err(error),
         };
         let (total, shown) = (jobs.len(), dir.path().display());
         match (total, dir.was_clean()) {
@@ -107,15 +146,22 @@ impl LogManager {
                 "recovering {total} logs from {shown} since no clean shutdown file was found"
             ),
         }
-        let next = AtomicUsize::new(0);
+        let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let failure = Mutex::new(None);
         std::thread::scope(|scope| {
             for _ in 0..options.recovery_threads.clamp(1, total.max(1)) {
                 scope.spawn(|| {
                     while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        if let Err(error) = self.load_log(dir, job) {
-                            *failure.lock() = Some(error);
-                            next.store(total, Ordering::Relaxed);
+                        let started = Instant::now();
+                        match self.load_log(dir, job) {
+                            Ok(log) => {
+                                let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+                                tell(dir, job, log.as_deref(), started, (done, total));
+                            }
+                            Err(error) => {
+                                *failure.lock() = Some(error);
+                                next.store(total, Ordering::Relaxed);
+                            }
                         }
                     }
                 });
@@ -125,21 +171,19 @@ impl LogManager {
             Some(error) => Err(error),
             None => {
                 dir.set_loaded();
-                Ok(())
+                Ok(total)
             }
         }
     }
 
-    fn jobs(&self, dir: &LogDir, now_ms: i64) -> StorageResult<Vec<LoadJob>> {
-        let (recovery_points, log_starts) = dir.load_points();
+    fn jobs(&self, dir: &LogDir, now_ms: i64) -> Result<Vec<LoadJob>, OpenError> {
+        let (recovery_points, log_starts) = dir.load_points()?;
         let mut jobs = Vec::new();
         for entry in fs::read_dir(dir.path()).context("list", dir.path())? {
             let path = entry.context("list", dir.path())?.path();
-            let name = path
-                .file_name()
-                .and_then(|name| name.to_str())
-                .unwrap_or_default();
-            if !path.is_dir() || FOREIGN_DIRS.contains(&name) {
+            let name = path.file_name().and_then(|name| name.to_str());
+            let name = name.unwrap_or_default();
+            if FOREIGN_DIRS.contains(&name) || !path.is_dir() {
                 continue;
             }
             match parse_dir(name) {
@@ -161,16 +205,19 @@ impl LogManager {
                 Some((_, DirKind::Future | DirKind::Stray)) => {
                     tracing::warn!(path = %path.display(), "leaving a moved or stray log alone");
                 }
-                None => tracing::warn!(
-                    path = %path.display(), "ignoring a directory that is not named <topic>-<partition>"
-                ),
+                None => return Err(OpenError::OddDir(path)),
             }
         }
         jobs.sort_by(|a, b| a.partition.cmp(&b.partition));
         Ok(jobs)
     }
 
-    fn load_log(&self, dir: &LogDir, job: &LoadJob) -> Result<(), OpenError> {
+    /// Opens one log. `None` if its directory has failed, as Kafka sees it; records that cannot be read stop the broker.
+    fn load_log(
+        &self,
+        dir: &LogDir,
+        job: &LoadJob,
+    ) -> Result<Option<Arc<PartitionLog>>, OpenError> {
         let LoadJob {
             path,
             partition,
@@ -179,23 +226,44 @@ impl LogManager {
         let config = (self.topic_configs)(&partition.topic);
         let partition_dir = PartitionDir::new(path.clone());
         let log = match open_log(partition_dir, partition.clone(), config, options) {
-            Ok(log) => log,
+            Ok(log) => Arc::new(log),
+            Err(error) if error.is_of_records() => return Err(error.into()),
             Err(error) => {
                 self.report(dir, &error);
-                return Ok(());
+                return Ok(None);
             }
         };
-        tracing::info!(
-            partition = %partition, segments = log.segment_count(), start = log.log_start_offset(),
-            end = log.log_end_offset(), "loaded log"
-        );
-        if let Some(other) = self.logs.insert(partition.clone(), Arc::new(log)) {
+        if let Some(other) = self.logs.insert(partition.clone(), log.clone()) {
             return Err(OpenError::DuplicateLog {
                 partition: partition.clone(),
                 first: other.log_dir(),
                 second: dir.path().to_owned(),
             });
         }
-        Ok(())
+        Ok(Some(log))
+    }
+}
+
+/// Progress: one line for each log.
+fn tell(
+    dir: &LogDir,
+    job: &LoadJob,
+    log: Option<&PartitionLog>,
+    started: Instant,
+    (done, total): (usize, usize),
+) {
+    let (partition, took) = (&job.partition, started.elapsed().as_millis());
+    let shown = dir.path().display();
+    match log {
+        Some(log) => tracing::info!(
+            "completed load of {partition} with {} segments, log start offset {} and log end offset {} in {took} ms \
+             ({done}/{total} completed in {shown})",
+            log.segment_count(),
+            log.log_start_offset(),
+            log.log_end_offset(),
+        ),
+        None => tracing::error!(
+            "error while loading {partition} in {took} ms ({done}/{total} completed in {shown})"
+        ),
     }
 }

@@ -21,6 +21,7 @@ fn options(dirs: &[PathBuf]) -> ManagerOptions {
     let config = Arc::new(LogConfig::default());
     ManagerOptions {
         log_dirs: dirs.to_vec(),
+        failed_dirs: Vec::new(),
         recovery_threads: 2,
         producer_expiration_ms: 86_400_000,
         topic_configs: Arc::new(move |_| Arc::clone(&config)),

@@ -121,6 +121,18 @@ pub fn write(log_dir: &Path, meta: &MetaProperties, now_ms: i64) -> StorageResul
     write_atomically(&log_dir.join(FILE_NAME), text.as_bytes())
 }
 
+/// The directories whose file the system does not let us read: they count as failed from the start.
+pub fn unreadable(log_dirs: &[PathBuf]) -> Vec<PathBuf> {
+    let fails = |dir: &&PathBuf| match read(dir) {
+        Err(MetaPropertiesError::Storage(error)) if error.is_io() => {
+            tracing::error!(%error, "log directory is not used");
+            true
+        }
+        _ => false,
+    };
+    log_dirs.iter().filter(fails).cloned().collect()
+}
+
 /// Checks the files of all log directories against the cluster and, if configured, the broker id.
 /// Answers the broker id that the files agree on.
 ///
@@ -160,16 +172,18 @@ pub fn verify(
     Ok(broker_id)
 }
 
-/// Gives every directory a file with this broker and cluster; files that already say so stay as they are.
+/// Gives every directory a file with this broker and cluster; files that already say so stay as they are. Answers the
+/// directories where that fails.
 ///
 /// # Errors
-/// [`MetaPropertiesError`] if a file cannot be read or replaced.
+/// [`MetaPropertiesError`] if a file makes no sense.
 pub fn ensure(
     log_dirs: &[PathBuf],
     cluster_id: &str,
     broker_id: i32,
     now_ms: i64,
-) -> Result<(), MetaPropertiesError> {
+) -> Result<Vec<PathBuf>, MetaPropertiesError> {
+    let mut failed = Vec::new();
     for dir in log_dirs {
         let found = read(dir)?;
         let wanted = MetaProperties {
@@ -178,11 +192,16 @@ pub fn ensure(
             directory_id: found.as_ref().and_then(|meta| meta.directory_id.clone()),
         };
         if found.as_ref() != Some(&wanted) {
-            fs::create_dir_all(dir).context("create", dir)?;
-            write(dir, &wanted, now_ms)?;
+            let written = fs::create_dir_all(dir)
+                .context("create", dir)
+                .and_then(|()| write(dir, &wanted, now_ms));
+            if let Err(error) = written {
+                tracing::error!(%error, "log directory is not used");
+                failed.push(dir.clone());
+            }
         }
     }
-    Ok(())
+    Ok(failed)
 }
 
 /// A date as `java.util.Date` prints it, in UTC.

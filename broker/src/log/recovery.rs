@@ -8,7 +8,7 @@ use std::sync::Arc;
 use kafka_wire::records::batch::NO_TIMESTAMP;
 
 use crate::log::config::LogConfig;
-use crate::log::error::{IoContext, StorageError, StorageResult};
+use crate::log::error::{IoContext, StorageResult};
 use crate::log::follower_batches::entry_crc_ok;
 use crate::log::interrupted::finish_interrupted_work;
 use crate::log::leader_epochs::LeaderEpochs;
@@ -109,7 +109,7 @@ impl Loader<'_> {
         }
         let log_start = checkpointed_start.max(segments[0].base_offset());
         epochs.truncate_from_end(log_end)?;
-        epochs.truncate_from_start(log_start)?;
+        epochs.truncate_from_start(checkpointed_start)?;
         let bases: Vec<i64> = segments
             .iter()
             .map(|segment| segment.base_offset())
@@ -287,7 +287,8 @@ impl Loader<'_> {
         Ok(size - rebuilt.end)
     }
 
-    /// The log's end. A last segment that turns out bad although the stop was clean is checked after all.
+    /// The log's end. After a clean stop an index may still have been damaged, and is rebuilt; records that were, are not cut: nothing
+    /// says that they were only half written.
     fn log_end(
         &self,
         segments: &mut [Arc<Segment>],
@@ -297,15 +298,23 @@ impl Loader<'_> {
         let Some((last, before)) = segments.split_last_mut() else {
             return Ok(self.options.log_start_offset);
         };
+        let index_fits = last.offset_index_fits()?;
         match last.next_offset() {
-            Err(StorageError::Corrupt { reason, .. }) => {
-                tracing::warn!(partition = %self.name, reason, "last segment is corrupt, checking it");
-                let mut producers = ProducerStates::default();
-                self.producers_before(&mut producers, snapshots, before, last.base_offset())?;
-                self.recover_segment(last, epochs, &mut producers)?;
+            Ok(end) if index_fits => return Ok(end),
+            Err(error) if !error.is_of_records() || index_fits => return Err(error),
+            _ => {}
+        }
+        let base_offset = last.base_offset();
+        tracing::warn!(partition = %self.name, base_offset, "index does not fit its log, rebuilding");
+        let mut producers = ProducerStates::default();
+        self.producers_before(&mut producers, snapshots, before, base_offset)?;
+        match self.recover_segment(last, epochs, &mut producers)? {
+            0 => last.next_offset(),
+            cut => {
+                // Only reached if both were damaged; said as for damaged records alone.
+                tracing::error!(partition = %self.name, base_offset, cut, "records were damaged, too, and cut");
                 last.next_offset()
             }
-            other => other,
         }
     }
 
@@ -348,8 +357,14 @@ impl Loader<'_> {
         let options = self.options;
         let (now, expiration) = (options.now_ms, options.producer_expiration_ms);
         let mut states = if snapshots.latest().is_none() && options.clean {
-            // A clean stop without any snapshot: a log of before snapshots were written. Do not read all of it.
-            ProducerStates::new(log_end)
+            // A clean stop without any snapshot: a log of before snapshots were written. Do not read all of it, and leave
+            // snapshots so that a truncation later need not either.
+            let mut none = ProducerStates::new(log_start);
+            for segment in segments.iter().rev().take(2).rev() {
+                none.set_end_offset(segment.base_offset());
+                snapshots.take(&none, log_start, true)?;
+            }
+            none
         } else {
             snapshots.delete_where(|offset| offset > log_end || offset <= log_start)?;
             load_producers(snapshots, segments, log_start, log_end, now, expiration)?

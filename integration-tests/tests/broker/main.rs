@@ -2,6 +2,7 @@
 
 mod advertised;
 mod answers;
+mod disks;
 mod group_protocol;
 mod hostile;
 mod random_groups;

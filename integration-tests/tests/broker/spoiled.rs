@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
@@ -26,8 +27,17 @@ use crate::spoils::{SPOILS, Segments};
 
 const TOPIC: &str = "s";
 const LIMIT: Duration = Duration::from_secs(60);
-/// The time of the first record.
-const TIME_MS: i64 = 1_700_000_000_000;
+/// The time of the first record: an hour ago, so that no producer has expired.
+fn time_ms() -> i64 {
+    static TIME: OnceLock<i64> = OnceLock::new();
+    *TIME.get_or_init(|| {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        i64::try_from(now.as_millis()).unwrap_or(0) - 3_600_000
+    })
+}
+
 const CONFIG: &str = "log.segment.bytes=2000\nlog.index.interval.bytes=150\nlog.index.size.max.bytes=4096\n\
     log.retention.ms=-1\nlog.cleaner.enable=false\noffsets.topic.num.partitions=1\n\
     log.message.timestamp.difference.max.ms=9223372036854775807\n\
@@ -48,7 +58,7 @@ fn batch(number: i64, partition: i32) -> Bytes {
     let mut builder = BatchBuilder::new(options);
     for record in 0..2 {
         // Timestamps mostly rise.
-        let timestamp = TIME_MS + number * 1000 + record - (number % 5) * 1500;
+        let timestamp = time_ms() + number * 1000 + record - (number % 5) * 1500;
         let value = format!(
             "{number} {record} of partition {partition} {}",
             "x".repeat(60)
@@ -198,7 +208,7 @@ impl Base {
         stack.broker.start_again()?;
         let mut talk = Talk::with(stack.broker.address())?;
         wait_for_leaders(&mut talk, TOPIC, i32::try_from(self.names.len())?)?;
-        let timestamps = [0, TIME_MS + 7000, TIME_MS + 20_500, TIME_MS + 35_000];
+        let timestamps = [0, time_ms() + 7000, time_ms() + 20_500, time_ms() + 35_000];
         let mut views = Views::new();
         for (partition, name) in (0..).zip(&self.names) {
             let lines = seen_by_clients(&mut talk, TOPIC, partition, &timestamps)?;
@@ -208,8 +218,17 @@ impl Base {
         for (partition, name) in (0..).zip(&self.names) {
             let directory = partition_directory(&stack.broker, partition);
             let lines = views.entry((*name).to_owned()).or_default();
-            for (file, content) in files(&directory)? {
-                lines.push(format!("{file}: {content}"));
+            // Recovery writes the snapshots before the newest again from the start of the log, or leaves them.
+            let files = files(&directory)?;
+            let snapshots: Vec<&String> = files
+                .keys()
+                .filter(|name| name.ends_with(".snapshot"))
+                .collect();
+            let newest = snapshots.last().map(|name| (*name).clone());
+            for (file, content) in &files {
+                if !file.ends_with(".snapshot") || Some(file) == newest.as_ref() {
+                    lines.push(format!("{file}: {content}"));
+                }
             }
         }
         Ok(views)
@@ -222,7 +241,10 @@ fn culprit(broker: &Broker) -> Result<usize> {
     let mut found = None;
     for name in ["broker.out", "broker.err"] {
         let text = fs::read_to_string(broker.directory().join(name)).unwrap_or_default();
-        for line in text.lines().filter(|line| line.contains("ERROR")) {
+        for line in text
+            .lines()
+            .filter(|line| line.contains("ERROR") && !line.contains("rebuilding index files"))
+        {
             if let Some(captures) = pattern.captures(line) {
                 found = Some(captures[1].parse()?);
             }

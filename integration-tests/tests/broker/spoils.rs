@@ -306,13 +306,8 @@ pub const SPOILS: &[(&str, Spoil)] = &[
         Ok(fs::write(s.named("leader-epoch-checkpoint"), text)?)
     }),
     ("no topic id", |s| remove(&s.named("partition.metadata"))),
-    ("another topic id", |s| {
-        let text = "version: 0\ntopic_id: 7QsXjmM6Qzm3jYkz0yXpPw";
-        Ok(fs::write(s.named("partition.metadata"), text)?)
-    }),
     ("odd files", |s| {
         fs::write(s.named("readme.txt"), "hello")?;
-        fs::write(s.named("leader-epoch-checkpoint.tmp"), "0\n1\n")?;
         Ok(fs::create_dir(s.named("lost+found"))?)
     }),
     ("a deleted segment", |s| {
