@@ -319,6 +319,10 @@ impl PartitionLog {
             let mut inner = self.inner.lock();
             header.base_offset = self.log_end_offset();
             header.partition_leader_epoch = leader_epoch;
+            self.assign_epoch_start_offset(leader_epoch, header.base_offset)?;
+            let append = leader_append(&header);
+            // Even for a batch that its producer's state then refuses, as Apache's broker does: the files stay alike.
+            let segment = self.segment_for(&mut inner, &config, size, &append, options.now_ms)?;
             let changes = match header.has_producer_id() {
                 true => {
                     let open = inner.verifications.get(header.producer_id);
@@ -339,18 +343,8 @@ impl PartitionLog {
                     ..AppendInfo::nothing(self.log_start_offset())
                 });
             }
-            self.assign_epoch_start_offset(leader_epoch, header.base_offset)?;
-            let append = leader_append(&header);
             let parts = [&header.encode()[..], &payload[..]];
-            self.write(
-                &mut inner,
-                &config,
-                &parts,
-                size,
-                &append,
-                changes,
-                options.now_ms,
-            )?;
+            self.write(&mut inner, &config, &segment, &parts, &append, changes)?;
             if header.is_transactional() {
                 inner.verifications.settle(header.producer_id);
             }
@@ -439,38 +433,39 @@ impl PartitionLog {
         for batch in batches.iter().filter(transactional) {
             inner.verifications.settle(batch.header.producer_id);
         }
-        let changes = inner.producers.check(batches, AppendOrigin::Replication)?;
         let bytes = set.bytes();
-        self.write(
-            inner,
-            config,
-            &[bytes],
-            bytes.len(),
-            &set.segment_append(),
-            changes,
-            now_ms,
-        )
+        let append = set.segment_append();
+        let segment = self.segment_for(inner, config, bytes.len(), &append, now_ms)?;
+        let changes = inner.producers.check(batches, AppendOrigin::Replication)?;
+        self.write(inner, config, &segment, &[bytes], &append, changes)
     }
 
-    /// Rolls if due, writes, and publishes the new end.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the one place where all of an append meets"
-    )]
+    /// The segment for an append of `size` bytes: the active one, or a new one if that is due.
+    fn segment_for(
+        &self,
+        inner: &mut Inner,
+        config: &LogConfig,
+        size: usize,
+        append: &SegmentAppend,
+        now_ms: i64,
+    ) -> StorageResult<Arc<Segment>> {
+        let active = self.active_segment();
+        match active.should_roll(config, size, append, now_ms)? {
+            true => self.roll(inner, config, append.base_offset, now_ms),
+            false => Ok(active),
+        }
+    }
+
+    /// Writes, and publishes the new end.
     fn write(
         &self,
         inner: &mut Inner,
         config: &LogConfig,
+        segment: &Segment,
         parts: &[&[u8]],
-        size: usize,
         append: &SegmentAppend,
         changes: ProducerChanges,
-        now_ms: i64,
     ) -> Result<(), AppendError> {
-        let mut segment = self.active_segment();
-        if segment.should_roll(config, size, append, now_ms)? {
-            segment = self.roll(inner, config, append.base_offset, now_ms)?;
-        }
         segment.append(parts, append, config.index_interval_bytes)?;
         let end = append.last_offset + 1;
         self.log_end.store(end, Ordering::Release);

@@ -3,6 +3,7 @@
 mod advertised;
 mod answers;
 mod disks;
+mod exactly_once;
 mod group_protocol;
 mod hostile;
 mod random_groups;

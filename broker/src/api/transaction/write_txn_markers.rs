@@ -13,6 +13,7 @@ use kafka_wire::messages::write_txn_markers::{
     WritableTxnMarker, WritableTxnMarkerPartitionResult, WritableTxnMarkerResult,
     WritableTxnMarkerTopicResult, WriteTxnMarkersRequest, WriteTxnMarkersResponse,
 };
+use kafka_wire::records::batch::{NO_PRODUCER_EPOCH, NO_PRODUCER_ID};
 use kafka_wire::records::control::{ControlType, EndTransactionMarker, marker_batch};
 use tokio::time::Instant;
 
@@ -31,11 +32,15 @@ pub async fn handle(
 ) -> WriteTxnMarkersResponse {
     let timeout = u64::try_from(services.config.request_timeout_ms).unwrap_or(0);
     let deadline = Instant::now() + Duration::from_millis(timeout);
-    let written: Vec<_> = request
-        .markers
-        .iter()
-        .map(|marker| write(services, marker))
-        .collect();
+    let mut written = Vec::with_capacity(request.markers.len());
+    for marker in &request.markers {
+        let (entries, refused) = entries(services, marker);
+        if !entries.is_empty() && !has_producer(marker) {
+            // What came before is written all the same; Apache's broker fails in the middle too.
+            return unknown_error(&request);
+        }
+        written.push((append(services, entries), refused));
+    }
     let mut markers: Vec<WritableTxnMarkerResult> = Vec::with_capacity(written.len());
     for (marker, (appended, refused)) in request.markers.iter().zip(written) {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -45,26 +50,38 @@ pub async fn handle(
         if results.is_empty() {
             continue;
         }
-        // One entry for each producer, however many markers name it.
-        let known = markers
-            .iter()
-            .position(|result| result.producer_id == marker.producer_id);
-        let place = known.unwrap_or_else(|| {
-            markers.push(WritableTxnMarkerResult {
-                producer_id: marker.producer_id,
-                topics: Vec::new(),
-            });
-            markers.len() - 1
-        });
+        let topics = result_of(&mut markers, marker.producer_id);
         for partition in results {
-            note(&mut markers[place].topics, &partition);
+            note(topics, &partition);
         }
     }
     WriteTxnMarkersResponse { markers }
 }
 
-/// Writes one marker to the logs that are here; the second part says which are not.
-fn write(services: &Services, marker: &WritableTxnMarker) -> (Appended, Vec<AppendResult>) {
+/// Whether a marker names a producer and an epoch, without which no batch can be made.
+fn has_producer(marker: &WritableTxnMarker) -> bool {
+    marker.producer_id != NO_PRODUCER_ID && marker.producer_epoch != NO_PRODUCER_EPOCH
+}
+
+fn unknown_error(request: &WriteTxnMarkersRequest) -> WriteTxnMarkersResponse {
+    let mut markers: Vec<WritableTxnMarkerResult> = Vec::new();
+    for marker in &request.markers {
+        for topic in &marker.topics {
+            for partition in &topic.partition_indexes {
+                let error = ErrorCode::UnknownServerError;
+                let failed = AppendResult::failed(topic.name.clone(), *partition, error);
+                note(result_of(&mut markers, marker.producer_id), &failed);
+            }
+        }
+    }
+    WriteTxnMarkersResponse { markers }
+}
+
+/// A marker's batch for each log that is here; the second part says which are not.
+fn entries(
+    services: &Services,
+    marker: &WritableTxnMarker,
+) -> (Vec<AppendEntry>, Vec<AppendResult>) {
     let control_type = match marker.transaction_result {
         true => ControlType::Commit,
         false => ControlType::Abort,
@@ -92,13 +109,17 @@ fn write(services: &Services, marker: &WritableTxnMarker) -> (Appended, Vec<Appe
             }
         }
     }
+    (entries, refused)
+}
+
+fn append(services: &Services, entries: Vec<AppendEntry>) -> Appended {
     let terms = AppendTerms {
         origin: AppendOrigin::Coordinator,
         produce_version: None,
         acks: ALL_REPLICAS,
         internal_allowed: true,
     };
-    (services.replicas.append(terms, entries), refused)
+    services.replicas.append(terms, entries)
 }
 
 /// Tells the group coordinator which of its partitions have the marker.
@@ -114,6 +135,24 @@ fn settle_offsets(services: &Services, marker: &WritableTxnMarker, results: &[Ap
             .groups
             .on_transaction_completed(producer_id, &settled, commit);
     }
+}
+
+/// The one entry of a producer, however many markers name it.
+fn result_of(
+    markers: &mut Vec<WritableTxnMarkerResult>,
+    producer_id: i64,
+) -> &mut Vec<WritableTxnMarkerTopicResult> {
+    let known = markers
+        .iter()
+        .position(|result| result.producer_id == producer_id);
+    let place = known.unwrap_or_else(|| {
+        markers.push(WritableTxnMarkerResult {
+            producer_id,
+            topics: Vec::new(),
+        });
+        markers.len() - 1
+    });
+    &mut markers[place].topics
 }
 
 /// Notes a partition's outcome; a later marker of the same producer replaces what an earlier one said.
