@@ -15,6 +15,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Properties;
 import java.util.Random;
+import java.util.Set;
+import java.util.TreeSet;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Semaphore;
 import org.apache.kafka.clients.admin.Admin;
@@ -63,6 +65,7 @@ public class Endurance {
     static long seed;
     static BufferedWriter history;
     static Admin admin;
+    static final Set<String> TOPICS = new TreeSet<>();
     static final List<Actor> ACTORS = new ArrayList<>();
 
     static synchronized void tell(Object... words) {
@@ -418,7 +421,7 @@ public class Endurance {
             producer.initTransactions();
             if (consumer == null) {
                 consumer = consumer("group.id", "copier", "isolation.level", "read_committed", "max.poll.records", "50",
-                    "session.timeout.ms", "10000", "heartbeat.interval.ms", "500", "client.id", name);
+                    "session.timeout.ms", "3000", "heartbeat.interval.ms", "500", "client.id", name);
                 consumer.subscribe(List.of("txn"));
             }
         }
@@ -550,6 +553,7 @@ public class Endurance {
     // Commands.
 
     static void topic(String name, String... config) throws Exception {
+        TOPICS.add(name);
         Map<String, String> settings = new HashMap<>();
         for (int i = 0; i < config.length; i += 2) {
             settings.put(config[i], config[i + 1]);
@@ -592,7 +596,7 @@ public class Endurance {
             case "group" -> {
                 String cooperative = "org.apache.kafka.clients.consumer.CooperativeStickyAssignor";
                 for (int i = 0; i < 3; i++) {
-                    List<String> config = new ArrayList<>(List.of("group.id", Member.GROUP, "session.timeout.ms", "8000",
+                    List<String> config = new ArrayList<>(List.of("group.id", Member.GROUP, "session.timeout.ms", "3000",
                         "heartbeat.interval.ms", "500", "partition.assignment.strategy", cooperative));
                     if (i == 0) {
                         config.addAll(List.of("group.instance.id", "fixed"));
@@ -615,7 +619,16 @@ public class Endurance {
 
     static List<TopicPartition> partitions() throws Exception {
         List<TopicPartition> all = new ArrayList<>();
-        for (String topic : new java.util.TreeSet<>(admin.listTopics().names().get())) {
+        Set<String> known;
+        long deadline = System.currentTimeMillis() + LIMIT_MS;
+        // Right after its start a broker has not heard of its topics yet.
+        while (!(known = admin.listTopics().names().get()).containsAll(TOPICS)) {
+            if (System.currentTimeMillis() > deadline) {
+                throw new IllegalStateException("of " + TOPICS + " there are " + known);
+            }
+            Thread.sleep(100);
+        }
+        for (String topic : TOPICS) {
             for (int partition = 0; partition < PARTITIONS; partition++) {
                 all.add(new TopicPartition(topic, partition));
             }
@@ -745,7 +758,7 @@ public class Endurance {
                         + record.partition() + " " + record.offset() + " " + numberOf(record)));
                 }
             }
-            for (String group : new java.util.TreeSet<>(List.of("copier", Member.GROUP))) {
+            for (String group : List.of("copier", Member.GROUP)) {
                 Map<TopicPartition, OffsetAndMetadata> read = committedBy(group);
                 read.forEach((at, offset) -> out.println("offset " + group + " " + at.topic() + " " + at.partition() + " "
                     + offset.offset()));

@@ -23,7 +23,7 @@ pub const SETTINGS: &str = "zookeeper.session.timeout.ms=4000\noffsets.topic.num
     offsets.topic.segment.bytes=30000\ntransaction.abort.timed.out.transaction.cleanup.interval.ms=1000\n\
     log.segment.bytes=300000\nlog.cleaner.backoff.ms=500\nlog.cleaner.min.cleanable.ratio=0.1\n\
     log.cleaner.dedupe.buffer.size=4000000\nlog.flush.offset.checkpoint.interval.ms=3000\n\
-    log.flush.start.offset.checkpoint.interval.ms=3000";
+    log.flush.start.offset.checkpoint.interval.ms=3000\ngroup.min.session.timeout.ms=1000";
 /// All that the clients can do.
 pub const EVERYTHING: &str = "plain idem txn copy group table short";
 /// What needs no transactions.

@@ -3,6 +3,7 @@
 mod broker;
 mod disk;
 mod endurance;
+mod streams;
 mod writes;
 mod zookeeper;
 
