@@ -40,12 +40,12 @@ fn endures(actors: &str) -> Result<()> {
 }
 
 #[test]
-#[ignore = "our broker has no transactions yet"]
 fn nothing_is_lost_doubled_or_half_done_when_the_broker_is_killed() -> Result<()> {
     endures(EVERYTHING)
 }
 
 #[test]
+#[ignore = "a part of the one above, to find out which part fails"]
 fn nothing_is_lost_without_transactions_when_the_broker_is_killed() -> Result<()> {
     endures(PLAIN)
 }

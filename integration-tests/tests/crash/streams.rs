@@ -85,7 +85,6 @@ fn exact(result: &str, count: i64) -> Result<()> {
 }
 
 #[test]
-#[ignore = "our broker has no transactions yet"]
 fn an_application_with_exactly_once_counts_each_record_once() -> Result<()> {
     let rounds = crate::rounds();
     let count = 2500 * i64::from(rounds);

@@ -53,12 +53,12 @@ fn changes_hands(actors: &str) -> Result<()> {
 }
 
 #[test]
-#[ignore = "our broker has no transactions yet"]
 fn a_directory_under_load_goes_from_apaches_broker_to_ours_and_back() -> Result<()> {
     changes_hands(EVERYTHING)
 }
 
 #[test]
+#[ignore = "a part of the one above, to find out which part fails"]
 fn a_directory_without_transactions_goes_from_apaches_broker_to_ours_and_back() -> Result<()> {
     changes_hands(PLAIN)
 }
