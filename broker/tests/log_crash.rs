@@ -124,7 +124,6 @@ impl Simulation {
             let epoch = (self.batches.len() / 20) as i32;
             let options = AppendOptions {
                 origin: AppendOrigin::Client,
-                produce_version: None,
                 now_ms: NOW,
             };
             let info = log

@@ -139,8 +139,15 @@ impl Talk {
             return Ok(None);
         }
         let mut body = vec![0; u32::from_be_bytes(size) as usize];
-        self.stream.read_exact(&mut body)?;
-        Ok(Some(Bytes::from(body)))
+        match self.stream.read_exact(&mut body) {
+            Ok(()) => Ok(Some(Bytes::from(body))),
+            // Apache's broker hangs up within an answer when it cannot convert a record.
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                self.stream = connect(self.address)?;
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Asks and notes the answer.

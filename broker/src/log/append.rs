@@ -2,6 +2,7 @@
 
 use kafka_wire::error_code::ErrorCode;
 use kafka_wire::records::batch::NO_TIMESTAMP;
+use kafka_wire::records::entries::EntryError;
 
 use crate::log::error::StorageError;
 use crate::log::producer_state::ProducerError;
@@ -13,8 +14,6 @@ pub use crate::log::producer_state::AppendOrigin;
 pub struct AppendOptions {
     /// Who appends.
     pub origin: AppendOrigin,
-    /// Version of the produce request, which limits formats and codecs; `None` for the broker's own records.
-    pub produce_version: Option<i16>,
     /// The time, in milliseconds since the epoch.
     pub now_ms: i64,
 }
@@ -117,6 +116,9 @@ pub enum AppendError {
     /// A codec that this version of the request may not use.
     #[error("{0}")]
     UnsupportedCompression(String),
+    /// What Apache's broker meets only while it unpacks or rewrites records, and has no code of its own for.
+    #[error("{0}")]
+    Unexpected(String),
     /// A feature that the old message formats lack.
     #[error("{0}")]
     UnsupportedForFormat(String),
@@ -169,9 +171,9 @@ impl AppendError {
             AppendError::Producer(ProducerError::CoordinatorFenced { .. }) => {
                 ErrorCode::TransactionCoordinatorFenced
             }
-            AppendError::UnexpectedOffset { .. } | AppendError::OffsetsOutOfOrder(_) => {
-                ErrorCode::UnknownServerError
-            }
+            AppendError::UnexpectedOffset { .. }
+            | AppendError::OffsetsOutOfOrder(_)
+            | AppendError::Unexpected(_) => ErrorCode::UnknownServerError,
             AppendError::Storage(_) => ErrorCode::KafkaStorageError,
         }
     }
@@ -190,6 +192,15 @@ impl AppendError {
         AppendError::InvalidRecord {
             message: message.into(),
             records: Vec::new(),
+        }
+    }
+}
+
+impl From<EntryError> for AppendError {
+    fn from(error: EntryError) -> Self {
+        match error {
+            EntryError::TooLarge(_) => AppendError::Unexpected(error.to_string()),
+            _ => AppendError::Corrupt(error.to_string()),
         }
     }
 }

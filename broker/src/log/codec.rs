@@ -23,13 +23,54 @@ pub const MAX_DECOMPRESSED_BYTES: usize = 256 * 1024 * 1024;
 /// # Errors
 /// [`AppendError`] for an unknown codec, malformed data, or more than [`MAX_DECOMPRESSED_BYTES`].
 pub fn decompress<'a>(view: &BatchView<'a>) -> Result<Cow<'a, [u8]>, AppendError> {
+    let plain = unpack(view)?;
+    match plain.broken {
+        Some(error) => Err(error),
+        None => Ok(plain.bytes),
+    }
+}
+
+/// Records of a batch, as far as they can be unpacked.
+#[derive(Debug)]
+pub struct Unpacked<'a> {
+    /// The records up to where the packed bytes go wrong.
+    pub bytes: Cow<'a, [u8]>,
+    /// What is wrong there.
+    pub broken: Option<AppendError>,
+}
+
+/// Unpacks what can be unpacked of a batch's records; borrows them if they are not compressed.
+///
+/// # Errors
+/// [`AppendError`] for an unknown codec.
+pub fn unpack<'a>(view: &BatchView<'a>) -> Result<Unpacked<'a>, AppendError> {
     let id = view.header.codec_id();
-    let codec = Codec::from_id(id).ok_or_else(|| {
-        AppendError::UnsupportedCompression(format!("Unknown compression type id: {id}"))
-    })?;
-    compression::decompress(codec, view.payload(), MAX_DECOMPRESSED_BYTES).map_err(|error| {
-        AppendError::invalid(format!("Failed to decompress record stream: {error}"))
+    let codec = Codec::from_id(id).ok_or_else(|| unknown(id))?;
+    if codec == Codec::None {
+        return Ok(Unpacked {
+            bytes: Cow::Borrowed(view.payload()),
+            broken: None,
+        });
+    }
+    let mut bytes = Vec::new();
+    let done = compression::unpack(codec, view.payload(), MAX_DECOMPRESSED_BYTES, &mut bytes);
+    let broken = done.err().map(|error| {
+        AppendError::Unexpected(format!("Failed to decompress record stream: {error}"))
+    });
+    Ok(Unpacked {
+        bytes: Cow::Owned(bytes),
+        broken,
     })
+}
+
+/// The error for a codec that does not exist.
+pub fn unknown(codec_id: u8) -> AppendError {
+    AppendError::Unexpected(format!("Unknown compression type id: {codec_id}"))
+}
+
+/// The error for a record that cannot be written again because of its timestamp.
+pub fn negative_timestamp(timestamp: i64) -> AppendError {
+    AppendError::Unexpected(format!("Invalid negative timestamp {timestamp}"))
 }
 
 /// Finishes a batch with codec number `target`.

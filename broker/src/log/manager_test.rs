@@ -39,7 +39,6 @@ fn append(log: &PartitionLog) {
     let records: Bytes = builder.build();
     let options = AppendOptions {
         origin: AppendOrigin::Client,
-        produce_version: Some(9),
         now_ms: NOW,
     };
     log.append_as_leader(&records, 0, &options).unwrap();

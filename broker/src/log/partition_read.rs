@@ -1,4 +1,4 @@
-//! Shell: reads of a partition log: file ranges of whole batches, aborted transactions, offsets by timestamp.
+//! Shell: reads of a partition log: file ranges of batches, aborted transactions, offsets by timestamp.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ pub enum FetchBound {
 /// What a read found.
 #[derive(Debug)]
 pub struct ReadResult {
-    /// Whole batches; the first may start below the offset asked for. Empty if there is nothing (yet).
+    /// Batches; the first may start below the offset asked for, the last may be cut. Empty if there is nothing (yet).
     pub records: Records,
     /// High watermark when the read started.
     pub high_watermark: i64,
@@ -40,6 +40,8 @@ pub struct ReadResult {
     pub log_end_offset: i64,
     /// For [`FetchBound::LastStable`]: the aborted transactions among the records, as (producer id, first offset).
     pub aborted: Option<Vec<(i64, i64)>>,
+    /// Where the reader's bound was when the read started.
+    pub upper_bound: i64,
     /// Whether newer segments hold more within the bound than the one that was read.
     pub ends_segment: bool,
 }
@@ -76,7 +78,8 @@ pub struct FoundOffset {
 }
 
 impl PartitionLog {
-    /// Finds whole batches from `from` on, up to `max_bytes`; with `min_one_batch`, the first even if it is longer.
+    /// Finds batches from `from` on, up to `max_bytes`, where the last may be cut, but not the first; with
+    /// `min_one_batch`, the first even if it is longer.
     ///
     /// # Errors
     /// [`ReadError::OffsetOutOfRange`] outside the log; beyond the bound but within the log is an empty answer.
@@ -111,6 +114,7 @@ impl PartitionLog {
             log_start_offset,
             log_end_offset,
             aborted: (bound == FetchBound::LastStable).then(Vec::new),
+            upper_bound,
             ends_segment: false,
         };
         if from >= upper_bound {
@@ -142,7 +146,10 @@ impl PartitionLog {
             let Some(range) = segment.read(from, max_bytes, limit, min_one_batch)? else {
                 continue;
             };
-            if let Some(aborted) = &mut result.aborted {
+            if range.len == 0 && max_bytes > 0 {
+                // As Apache's: where not even one batch fits, nothing is said of transactions.
+                result.aborted = None;
+            } else if let Some(aborted) = &mut result.aborted {
                 let end = next.map_or(log_end_offset, |next| next.base_offset());
                 *aborted = aborted_in(&segments[index..], from, &range, end)?;
             }

@@ -5,7 +5,7 @@ use crate::log::names::LOG_SUFFIX;
 use crate::log::scan::{Located, ScanError, Scanner};
 use crate::log::segment::Segment;
 
-/// A range of whole batches in a segment's file.
+/// A range of a segment's file that begins with a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileRange {
     /// Position in bytes.
@@ -59,8 +59,9 @@ impl Segment {
         })
     }
 
-    /// Finds whole batches from the one that holds `offset` on, up to position `limit` and `max_bytes`.
-    /// With `at_least_one`, the first batch is answered even if it is longer. `None` if nothing at or above `offset` is here.
+    /// Finds what follows from the batch that holds `offset` on, up to position `limit` and `max_bytes`, where the last
+    /// batch may be cut, but not the first. With `at_least_one`, the first batch is answered even if it is longer.
+    /// `None` if nothing at or above `offset` is here.
     ///
     /// # Errors
     /// [`StorageError`] if log or index cannot be read.
@@ -75,44 +76,18 @@ impl Segment {
             return Ok(None);
         };
         let available = limit.min(self.size()).saturating_sub(first.position);
-        let empty = FileRange {
-            position: first.position,
-            len: 0,
+        let first_len = u64::from(first.len);
+        let wanted = match max_bytes as u64 {
+            max if at_least_one => max.max(first_len),
+            max => max,
         };
-        if u64::from(first.len) > available {
-            return Ok(Some(empty));
-        }
-        if available <= max_bytes as u64 {
-            return Ok(Some(FileRange {
-                len: available as u32,
-                ..first
-            }));
-        }
-        if first.len as usize >= max_bytes {
-            let fits = at_least_one || first.len as usize == max_bytes;
-            return Ok(Some(if fits { first } else { empty }));
-        }
-        // More is there than may be sent: find where the last batch that fits ends.
-        let target = first.position + max_bytes as u64;
-        let first_end = first.position + u64::from(first.len);
-        let indexed = u64::from(self.offset_index.lookup_position(target as u32)?.position);
-        let mut end = if indexed > target {
-            first_end
-        } else {
-            indexed.max(first_end)
-        };
-        let mut scanner = Scanner::new(&self.log, end, first.position + available);
-        while let Some(entry) = scanner
-            .next_entry()
-            .map_err(|error| self.scan_error(error))?
-        {
-            if entry.end() > target {
-                break;
-            }
-            end = entry.end();
-        }
+        let is_first_whole = first_len <= available.min(wanted);
         Ok(Some(FileRange {
-            len: (end - first.position) as u32,
+            len: if is_first_whole {
+                available.min(wanted) as u32
+            } else {
+                0
+            },
             ..first
         }))
     }

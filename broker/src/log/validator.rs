@@ -5,23 +5,24 @@
 
 use bytes::Bytes;
 use kafka_wire::records::batch::{
-    BATCH_HEADER_LEN, BatchBuilder, BatchBuilderOptions, BatchHeader, BatchView, LOG_OVERHEAD,
-    MAGIC_POSITION, MAGIC_V2, NO_TIMESTAMP, TimestampType,
+    BATCH_HEADER_LEN, BatchBuilder, BatchBuilderOptions, BatchHeader, BatchView, MAGIC_V2,
+    NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO_TIMESTAMP, TimestampType,
 };
+use kafka_wire::records::entries::{self, Entry};
+use kafka_wire::records::legacy::{LegacyError, MessageView};
+use kafka_wire::records::record::{RecordError, RecordReader};
 
 use crate::log::append::{AppendError, AppendOptions, AppendOrigin, RecordFailure};
-use crate::log::codec::{self, NO_CODEC, ZSTD};
+use crate::log::codec::{self, NO_CODEC, Unpacked};
 use crate::log::config::{LogConfig, TargetCompression};
 use crate::log::legacy_append;
 
 /// Failures of single records that the error text repeats.
 const FAILURES_IN_MESSAGE: usize = 3;
-/// Smallest size field of an entry of any magic.
-const MIN_ENTRY_SIZE: i32 = 14;
-/// First produce version that may carry zstd.
-const FIRST_ZSTD_VERSION: i16 = 7;
-/// First produce version that must carry batches of magic 2.
-const FIRST_V2_VERSION: i16 = 3;
+/// Bytes of a batch up to and including its last offset delta.
+const LAST_OFFSET_DELTA_END: usize = 27;
+/// The attributes that stay when a batch gets another timestamp.
+const KNOWN_ATTRIBUTES: i16 = 0x7f;
 
 /// A batch that may be appended: base offset 0, all else final.
 #[derive(Debug)]
@@ -41,32 +42,6 @@ impl ValidBatch {
     }
 }
 
-/// Splits the first entry off `records`, as `ByteBufferLogInputStream` does; `None` if there is no whole one.
-fn first_entry(records: &Bytes) -> Result<Option<(i8, Bytes)>, AppendError> {
-    if records.len() < LOG_OVERHEAD {
-        return Ok(None);
-    }
-    let size = i32::from_be_bytes([records[8], records[9], records[10], records[11]]);
-    if size < MIN_ENTRY_SIZE {
-        return Err(AppendError::Corrupt(format!(
-            "Record size {size} is less than the minimum record overhead ({MIN_ENTRY_SIZE})"
-        )));
-    }
-    let Some(magic) = records.get(MAGIC_POSITION).map(|byte| *byte as i8) else {
-        return Ok(None);
-    };
-    if !(0..=MAGIC_V2).contains(&magic) {
-        return Err(AppendError::Corrupt(format!(
-            "Invalid magic found in record: {magic}"
-        )));
-    }
-    let whole = LOG_OVERHEAD + size as usize;
-    if whole > records.len() {
-        return Ok(None);
-    }
-    Ok(Some((magic, records.slice(..whole))))
-}
-
 /// Checks what a leader is asked to append and rewrites it where the topic's configuration wants another form.
 /// `None` if there is no whole batch in `records`. `partition` is for messages.
 ///
@@ -78,82 +53,51 @@ pub fn validate(
     options: &AppendOptions,
     partition: &str,
 ) -> Result<Option<ValidBatch>, AppendError> {
-    let first = first_entry(records)?;
-    if let Some(version) = options
-        .produce_version
-        .filter(|version| *version >= FIRST_V2_VERSION)
-    {
-        check_produce_version(records, first.as_ref(), version)?;
-    }
-    let Some((magic, batch)) = first else {
-        return Ok(None);
-    };
     let check = Check {
         config,
         options,
         partition,
     };
-    if magic < MAGIC_V2 {
-        return legacy_append::validate(records, &check).map(Some);
+    let mut first = None;
+    let mut count = 0;
+    let mut source = NO_CODEC;
+    let mut rest = &records[..];
+    while let Some((entry, tail)) = entries::split_first(rest)? {
+        let sound = check.before_lock(entry)?;
+        if sound.codec_id() != NO_CODEC {
+            source = sound.codec_id();
+        }
+        first.get_or_insert(sound);
+        count += 1;
+        rest = tail;
     }
-    let view = BatchView::parse(&batch)
-        .map_err(|error| AppendError::Corrupt(format!("{error} in topic partition {partition}")))?;
-    check.before_lock(&view)?;
-    if first_entry(&records.slice(batch.len()..))?.is_some() {
+    let Some(first) = first else {
+        return Ok(None);
+    };
+    if count > 1 && (source != NO_CODEC || matches!(first, Sound::Batch(_))) {
         return Err(AppendError::invalid(
             "Compressed outer record has more than one batch",
         ));
     }
-    check.batch(&view)?;
-    let source = view.header.codec_id();
-    let target = match config.compression_type {
-        TargetCompression::Producer => source,
-        // Control records are compressed only if they come so.
-        TargetCompression::Codec(_) if source == NO_CODEC && view.header.is_control() => NO_CODEC,
-        TargetCompression::Codec(target) => target,
-    };
-    let plain = codec::decompress(&view)?;
-    let checked = check.records(&view, &plain)?;
-    let keep = source == target && (source == NO_CODEC || checked.consecutive);
-    let valid = match keep {
-        true => check.in_place(&view, &batch, checked.max_timestamp),
-        false => check.rebuild(&view, &plain, target)?,
-    };
-    if valid.rewritten {
-        check.size(valid.size_bytes())?;
+    match first {
+        Sound::Message(_) => legacy_append::validate(records, source, &check).map(Some),
+        Sound::Batch(view) => check.whole(records, &view).map(Some),
     }
-    Ok(Some(valid))
 }
 
-/// What `ProduceRequest.validateRecords` asks of requests since version 3.
-fn check_produce_version(
-    records: &Bytes,
-    first: Option<&(i8, Bytes)>,
-    version: i16,
-) -> Result<(), AppendError> {
-    let requests = format!("Produce requests with version {version}");
-    let Some((magic, batch)) = first else {
-        return Err(AppendError::invalid(format!(
-            "{requests} must have at least one record batch per partition"
-        )));
-    };
-    if *magic != MAGIC_V2 {
-        return Err(AppendError::invalid(format!(
-            "{requests} are only allowed to contain record batches with magic version 2"
-        )));
+/// A batch or message of the right size, with the right checksum.
+enum Sound<'a> {
+    Batch(BatchView<'a>),
+    Message(MessageView<'a>),
+}
+
+impl Sound<'_> {
+    fn codec_id(&self) -> u8 {
+        match self {
+            Sound::Batch(view) => view.header.codec_id(),
+            Sound::Message(view) => view.codec_id(),
+        }
     }
-    let codec = batch.get(22).map_or(NO_CODEC, |attributes| attributes & 7);
-    if version < FIRST_ZSTD_VERSION && codec == ZSTD {
-        return Err(AppendError::UnsupportedCompression(format!(
-            "{requests} are not allowed to use ZStandard compression"
-        )));
-    }
-    if first_entry(&records.slice(batch.len()..))?.is_some() {
-        return Err(AppendError::invalid(format!(
-            "{requests} are only allowed to contain exactly one record batch per partition"
-        )));
-    }
-    Ok(())
 }
 
 /// The checks of one append.
@@ -164,23 +108,94 @@ pub(super) struct Check<'a> {
 }
 
 impl Check<'_> {
-    /// Base offset, size and checksum.
-    fn before_lock(&self, view: &BatchView<'_>) -> Result<(), AppendError> {
-        let header = &view.header;
-        if self.options.origin == AppendOrigin::Client && header.base_offset != 0 {
+    /// Base offset, size, checksum and codec, which are looked at in all that is sent before anything else.
+    fn before_lock<'e>(&self, entry: Entry<'e>) -> Result<Sound<'e>, AppendError> {
+        let sound = match entry.magic {
+            MAGIC_V2 => Sound::Batch(self.sound_batch(entry.bytes)?),
+            _ => {
+                self.size(entry.bytes.len())?;
+                let message = MessageView::parse(entry.bytes);
+                let message = message.map_err(|error| self.legacy(&error))?;
+                if !message.crc_ok() {
+                    let offset = message.offset;
+                    return Err(self.legacy(&LegacyError::BadChecksum { offset }));
+                }
+                Sound::Message(message)
+            }
+        };
+        match sound.codec_id() {
+            id @ 5.. => Err(codec::unknown(id)),
+            _ => Ok(sound),
+        }
+    }
+
+    fn sound_batch<'e>(&self, bytes: &'e [u8]) -> Result<BatchView<'e>, AppendError> {
+        let base_offset = bytes
+            .first_chunk()
+            .map_or(0, |base| i64::from_be_bytes(*base));
+        if self.options.origin == AppendOrigin::Client && base_offset != 0 {
             return Err(AppendError::invalid(format!(
-                "The baseOffset of the record batch in the append to {} should be 0, but it is {}",
-                self.partition, header.base_offset
+                "The baseOffset of the record batch in the append to {} should be 0, but it is {base_offset}",
+                self.partition
             )));
         }
-        self.size(header.size_bytes())?;
+        if bytes.len() < LAST_OFFSET_DELTA_END {
+            let partition = self.partition;
+            return Err(AppendError::Unexpected(format!(
+                "batch of {} bytes in topic partition {partition} has no last offset",
+                bytes.len()
+            )));
+        }
+        self.size(bytes.len())?;
+        let view = BatchView::parse(bytes).map_err(|error| {
+            AppendError::Corrupt(format!("{error} in topic partition {}", self.partition))
+        })?;
         if !view.crc_ok() {
             return Err(AppendError::Corrupt(format!(
                 "Record is corrupt (stored crc = {}) in topic partition {}.",
-                header.crc, self.partition
+                view.header.crc, self.partition
             )));
         }
-        Ok(())
+        Ok(view)
+    }
+
+    /// Checks the only batch of an append, and rewrites it if the topic wants another codec.
+    fn whole(&self, records: &Bytes, view: &BatchView<'_>) -> Result<ValidBatch, AppendError> {
+        self.batch(view)?;
+        let source = view.header.codec_id();
+        let target = match self.config.compression_type {
+            TargetCompression::Producer => source,
+            // Control records are compressed only if they come so.
+            TargetCompression::Codec(_) if source == NO_CODEC && view.header.is_control() => {
+                NO_CODEC
+            }
+            TargetCompression::Codec(target) => target,
+        };
+        let plain = codec::unpack(view)?;
+        if source != target {
+            let _ = self.records(view, &plain)?;
+            let valid = self.rebuild(view, &plain.bytes, target)?;
+            self.size(valid.size_bytes())?;
+            return Ok(valid);
+        }
+        let max_timestamp = if source == NO_CODEC {
+            self.records(view, &plain)?
+        } else {
+            self.skipped_records(view, &plain)?
+        };
+        Ok(self.in_place(view, records, max_timestamp))
+    }
+
+    pub(super) fn legacy(&self, error: &LegacyError) -> AppendError {
+        let text = format!("{error} in topic partition {}", self.partition);
+        match error {
+            LegacyError::BadSize { .. }
+            | LegacyError::BadChecksum { .. }
+            | LegacyError::BadMagic { .. }
+            | LegacyError::Truncated { .. } => AppendError::Corrupt(text),
+            LegacyError::BadWrapper { .. } => AppendError::invalid(text),
+            _ => AppendError::Unexpected(text),
+        }
     }
 
     pub(super) fn size(&self, size: usize) -> Result<(), AppendError> {
@@ -236,37 +251,106 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Checks each record.
-    fn records(&self, view: &BatchView<'_>, plain: &[u8]) -> Result<CheckedRecords, AppendError> {
+    /// Checks each record; the largest timestamp.
+    fn records(&self, view: &BatchView<'_>, plain: &Unpacked<'_>) -> Result<i64, AppendError> {
         let mut failures = Failures::default();
-        let mut checked = CheckedRecords {
-            max_timestamp: NO_TIMESTAMP,
-            consecutive: true,
-        };
-        for (index, record) in view.records(plain).enumerate() {
-            let record = record.map_err(|error| {
-                AppendError::invalid(format!("{error} in topic partition {}", self.partition))
-            })?;
-            checked.max_timestamp = checked.max_timestamp.max(record.timestamp);
-            checked.consecutive &= record.offset_delta as usize == index;
+        let mut max_timestamp = NO_TIMESTAMP;
+        for (index, record) in view.records(&plain.bytes).enumerate() {
+            let record = record.map_err(|error| self.bad_record(view, plain, error))?;
+            max_timestamp = max_timestamp.max(record.timestamp);
             let parts = RecordParts {
                 has_key: record.key.is_some(),
                 timestamp: record.timestamp,
                 offset: record.offset,
                 index: index as i32,
             };
-            self.record(view.header.timestamp_type(), &parts, &mut failures);
+            self.record(view.header.timestamp_type(), &parts, &mut failures, || {
+                let (key, value) = (record.key, record.value);
+                let (key, value) = (key.map_or(0, <[u8]>::len), value.map_or(0, <[u8]>::len));
+                described("DefaultRecord", &parts, key, value)
+            });
         }
+        self.unbroken(plain)?;
         failures.into_result()?;
-        Ok(checked)
+        Ok(max_timestamp)
     }
 
+    /// Checks each record of a packed batch that is kept as it is, as far as that needs neither keys nor values.
+    fn skipped_records(
+        &self,
+        view: &BatchView<'_>,
+        plain: &Unpacked<'_>,
+    ) -> Result<i64, AppendError> {
+        let mut failures = Failures::default();
+        let mut max_timestamp = NO_TIMESTAMP;
+        let mut consecutive = true;
+        let base = view.header.record_base();
+        let mut reader = RecordReader::new(&plain.bytes);
+        for index in 0..view.header.record_count {
+            let record = reader.skip_record(&base);
+            let record = record.map_err(|error| self.bad_record(view, plain, error))?;
+            let parts = RecordParts {
+                has_key: record.key_size >= 0,
+                timestamp: record.timestamp,
+                offset: record.offset,
+                index,
+            };
+            let failed = self.record(view.header.timestamp_type(), &parts, &mut failures, || {
+                let (key, value) = (record.key_size.max(0), record.value_size.max(0));
+                described("PartialDefaultRecord", &parts, key as usize, value as usize)
+            });
+            if !failed {
+                max_timestamp = max_timestamp.max(record.timestamp);
+                consecutive &= record.offset_delta == index;
+            }
+        }
+        if !reader.is_empty() {
+            let declared = view.header.record_count;
+            return Err(self.bad_record(view, plain, RecordError::BadCount { declared }));
+        }
+        self.unbroken(plain)?;
+        failures.into_result()?;
+        if !consecutive {
+            // Apache's broker would pack these anew, but has not kept what it skipped.
+            return Err(AppendError::Unexpected(format!(
+                "offsets in a packed batch do not follow each other in topic partition {}",
+                self.partition
+            )));
+        }
+        Ok(max_timestamp)
+    }
+
+    fn bad_record(
+        &self,
+        view: &BatchView<'_>,
+        plain: &Unpacked<'_>,
+        error: RecordError,
+    ) -> AppendError {
+        let text = format!("{error} in topic partition {}", self.partition);
+        match (&error, &plain.broken) {
+            (RecordError::Truncated, Some(broken)) => AppendError::Unexpected(broken.to_string()),
+            (RecordError::BadSize, _) if view.header.codec_id() == NO_CODEC => {
+                AppendError::Unexpected(text)
+            }
+            _ => AppendError::invalid(text),
+        }
+    }
+
+    fn unbroken(&self, plain: &Unpacked<'_>) -> Result<(), AppendError> {
+        match &plain.broken {
+            None => Ok(()),
+            Some(broken) => Err(AppendError::Unexpected(broken.to_string())),
+        }
+    }
+
+    /// Notes what is wrong with a record; whether anything is.
     pub(super) fn record(
         &self,
         batch_type: TimestampType,
         record: &RecordParts,
         failures: &mut Failures,
-    ) {
+        describe: impl FnOnce() -> String,
+    ) -> bool {
         let config = self.config;
         if config.compact && !record.has_key {
             failures.push(record.index, false, || {
@@ -275,40 +359,43 @@ impl Check<'_> {
                     self.partition
                 )
             });
-            return;
+            return true;
         }
         let now = self.options.now_ms;
         if config.message_timestamp_type == TimestampType::CreateTime
             && record.timestamp != NO_TIMESTAMP
         {
-            let age = now.saturating_sub(record.timestamp);
+            let age = now.wrapping_sub(record.timestamp);
             let before = config.message_timestamp_before_max_ms;
             let after = config.message_timestamp_after_max_ms;
-            if age > before || age.saturating_neg() > after {
+            if age > before || age.wrapping_neg() > after {
                 failures.push(record.index, true, || {
                     format!(
                         "Timestamp {} of message with offset {} is out of range. The timestamp should be \
                          within [{}, {}]",
                         record.timestamp,
                         record.offset,
-                        now.saturating_sub(before),
-                        now.saturating_add(after)
+                        now.wrapping_sub(before),
+                        now.wrapping_add(after)
                     )
                 });
+                return true;
             }
         } else if batch_type == TimestampType::LogAppendTime {
             failures.push(record.index, true, || {
                 format!(
-                    "Invalid timestamp type in message with offset {}. Producer should not set timestamp type \
-                     to LogAppendTime.",
-                    record.offset
+                    "Invalid timestamp type in message {}. Producer should not set timestamp type to \
+                     LogAppendTime.",
+                    describe()
                 )
             });
+            return true;
         }
+        false
     }
 
     /// Keeps the payload and sets the timestamps that the topic asks for.
-    fn in_place(&self, view: &BatchView<'_>, batch: &Bytes, max_timestamp: i64) -> ValidBatch {
+    fn in_place(&self, view: &BatchView<'_>, records: &Bytes, max_timestamp: i64) -> ValidBatch {
         let mut header = view.header;
         let kind = self.config.message_timestamp_type;
         let max_timestamp = match kind {
@@ -316,13 +403,14 @@ impl Check<'_> {
             TimestampType::LogAppendTime => self.options.now_ms,
         };
         if header.timestamp_type() != kind || header.max_timestamp != max_timestamp {
+            header.attributes &= KNOWN_ATTRIBUTES;
             header.set_timestamp(kind, max_timestamp);
             header.crc = header.compute_crc(view.payload());
         }
         header.base_offset = 0;
         ValidBatch {
             header,
-            payload: batch.slice(BATCH_HEADER_LEN..),
+            payload: records.slice(BATCH_HEADER_LEN..view.bytes().len()),
             rewritten: false,
         }
     }
@@ -339,15 +427,25 @@ impl Check<'_> {
             BatchBuilder::new(self.builder_options(header.is_transactional(), header));
         for (index, record) in view.records(plain).enumerate() {
             let record = record.map_err(|error| AppendError::invalid(error.to_string()))?;
+            if record.timestamp < NO_TIMESTAMP {
+                return Err(codec::negative_timestamp(record.timestamp));
+            }
             let headers = record.headers();
+            // Apache's broker makes texts of the keys of headers when it writes records anew.
+            let keys: Vec<_> = headers
+                .iter()
+                .map(|(key, _)| String::from_utf8_lossy(key))
+                .collect();
+            let headers = keys.iter().zip(&headers);
             builder.push_parts(
                 index as i32,
                 record.timestamp,
                 record.key,
                 record.value,
-                headers.iter().copied(),
+                headers.map(|(key, (_, value))| (key.as_bytes(), *value)),
             );
         }
+        check_producer(header)?;
         codec::finish(builder, target)
     }
 
@@ -365,11 +463,31 @@ impl Check<'_> {
     }
 }
 
-/// What checking a batch's records found.
-struct CheckedRecords {
-    max_timestamp: i64,
-    /// True if the records' offsets are 0, 1, 2 ...; some old clients leave gaps, and their batches are rewritten.
-    consecutive: bool,
+/// What a batch must say of its producer to be written anew (`MemoryRecordsBuilder.java`).
+fn check_producer(header: &BatchHeader) -> Result<(), AppendError> {
+    let refused = if header.producer_id == NO_PRODUCER_ID {
+        header
+            .is_transactional()
+            .then_some("Cannot write transactional messages without a valid producer ID")
+    } else if header.producer_epoch == NO_PRODUCER_EPOCH {
+        Some("Invalid negative producer epoch")
+    } else if header.base_sequence < 0 && !header.is_control() {
+        Some("Invalid negative sequence number used")
+    } else {
+        None
+    };
+    match refused {
+        Some(text) => Err(AppendError::Unexpected(text.to_owned())),
+        None => Ok(()),
+    }
+}
+
+/// A record as Apache's broker names it to producers.
+fn described(class: &str, record: &RecordParts, key: usize, value: usize) -> String {
+    format!(
+        "{class}(offset={}, timestamp={}, key={key} bytes, value={value} bytes)",
+        record.offset, record.timestamp
+    )
 }
 
 /// What of a record decides whether it may be appended.
@@ -399,6 +517,11 @@ impl Failures {
             index,
             message: message(),
         });
+    }
+
+    /// True while nothing is wrong.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
     }
 
     /// An error if any record was noted; a bad timestamp decides its kind.

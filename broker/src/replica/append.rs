@@ -36,8 +36,6 @@ pub struct AppendEntry {
 pub struct AppendTerms {
     /// Whose records these are.
     pub origin: AppendOrigin,
-    /// The version of the produce request; `None` for the broker's own records.
-    pub produce_version: Option<i16>,
     /// 0, 1 or -1 for all replicas in sync.
     pub acks: i16,
     /// Whether internal topics may be written.
@@ -227,7 +225,6 @@ impl ReplicaManager {
         }
         let options = AppendOptions {
             origin: terms.origin,
-            produce_version: terms.produce_version,
             now_ms: now_ms(),
         };
         let verification = match self.verifies_transactions() {

@@ -51,7 +51,6 @@ impl InternalTopic {
     ) -> Result<Appended, ErrorCode> {
         let terms = AppendTerms {
             origin: AppendOrigin::Coordinator,
-            produce_version: None,
             acks,
             internal_allowed: true,
         };

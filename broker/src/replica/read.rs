@@ -33,8 +33,8 @@ pub struct FetchTerms {
     pub max_wait: Duration,
     /// What is worth answering before the wait is over, in bytes.
     pub min_bytes: usize,
-    /// The largest answer, in bytes; exceeded only by one batch that is larger.
-    pub max_bytes: usize,
+    /// The largest answer, in bytes; exceeded only by one batch that is larger. Nothing can be read with a negative one.
+    pub max_bytes: i32,
     /// Whether even a first batch must not exceed the limits (versions below 3).
     pub is_limit_hard: bool,
 }
@@ -61,6 +61,14 @@ pub struct FetchAnswer {
 }
 
 impl FetchAnswer {
+    /// A partition that is not read at all.
+    pub fn refused(error: ErrorCode) -> Self {
+        Self {
+            aborted: Some(Vec::new()),
+            ..Self::failed(error)
+        }
+    }
+
     /// A partition that cannot be read.
     pub fn failed(error: ErrorCode) -> Self {
         Self {
@@ -143,13 +151,13 @@ impl ReplicaManager {
         partitions: &[Result<Arc<Partition>, ErrorCode>],
         is_first_look: bool,
     ) -> Vec<FetchAnswer> {
-        let mut left = terms.max_bytes;
+        let mut left = i64::from(terms.max_bytes);
         let mut whole_batch = !terms.is_limit_hard;
         let mut answers = Vec::with_capacity(interests.len());
         for (interest, partition) in interests.iter().zip(partitions) {
             let answer = match partition {
                 Ok(partition) => {
-                    let max_bytes = usize::try_from(interest.max_bytes).unwrap_or(0).min(left);
+                    let max_bytes = i64::from(interest.max_bytes).min(left);
                     let size = ReadSize {
                         max_bytes,
                         whole_batch,
@@ -163,7 +171,7 @@ impl ReplicaManager {
             if read > 0 {
                 whole_batch = false;
             }
-            left = left.saturating_sub(read);
+            left = left.saturating_sub(read as i64).max(0);
             answers.push(answer);
         }
         answers
@@ -201,7 +209,7 @@ impl ReplicaManager {
         let leader_end = log.log_end_offset();
         let read = log.read(
             interest.fetch_offset,
-            size.max_bytes,
+            usize::try_from(size.max_bytes).unwrap_or(0),
             terms.bound,
             size.whole_batch,
         );
@@ -211,6 +219,15 @@ impl ReplicaManager {
             Err(ReadError::OffsetOutOfRange { .. }) => return Err(ErrorCode::OffsetOutOfRange),
             Err(ReadError::Storage(error)) => return Err(self.disk_failed(partition, &error)),
         };
+        if size.max_bytes < 0 && interest.fetch_offset < read.upper_bound {
+            let max_bytes = size.max_bytes;
+            tracing::error!(
+                "Error processing fetch with max size {max_bytes} on partition {}-{}",
+                partition.topic,
+                interest.partition
+            );
+            return Err(ErrorCode::UnknownServerError);
+        }
         if is_follower && is_first_look {
             self.follower_fetched(terms.replica_id, interest, partition, &log, leader_end);
         }
@@ -252,7 +269,7 @@ impl ReplicaManager {
 }
 
 struct ReadSize {
-    max_bytes: usize,
+    max_bytes: i64,
     /// Whether one batch is read even if it is larger.
     whole_batch: bool,
 }

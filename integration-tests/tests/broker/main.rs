@@ -11,3 +11,4 @@ mod spoiled;
 mod spoils;
 mod start_and_stop;
 mod transactions;
+mod wire;

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::io::{self, Read as _, Write as _};
 
 use flate2::Compression;
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use flate2::write::GzEncoder;
 use thiserror::Error;
 use zstd::stream::raw::{Decoder, InBuffer, Operation as _, OutBuffer};
@@ -16,6 +16,8 @@ use crate::records::{lz4, snappy};
 
 /// How much output room a decoder starts with for each byte of input, and gets more of.
 const EXPECTED_RATIO: usize = 4;
+/// Java looks for another member only behind one if more bytes than this are left.
+const GZIP_HEADER_AND_TRAILER: usize = 18;
 /// Kafka's level for zstd.
 const ZSTD_LEVEL: i32 = 3;
 
@@ -125,29 +127,62 @@ pub fn decompress(
     data: &[u8],
     max_bytes: usize,
 ) -> Result<Cow<'_, [u8]>, CompressionError> {
-    Ok(Cow::Owned(match codec {
+    if codec == Codec::None {
+        return match data.len() > max_bytes {
+            true => Err(CompressionError::TooLarge { max_bytes }),
+            false => Ok(Cow::Borrowed(data)),
+        };
+    }
+    let mut out = Vec::new();
+    unpack(codec, data, max_bytes, &mut out)?;
+    Ok(Cow::Owned(out))
+}
+
+/// Decompresses the records of a batch into `out`, which is empty; on errors it holds what precedes the bad bytes.
+///
+/// # Errors
+/// [`CompressionError`].
+pub fn unpack(
+    codec: Codec,
+    data: &[u8],
+    max_bytes: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), CompressionError> {
+    match codec {
         Codec::None if data.len() > max_bytes => {
             return Err(CompressionError::TooLarge { max_bytes });
         }
-        Codec::None => return Ok(Cow::Borrowed(data)),
-        Codec::Gzip => decompress_gzip(data, max_bytes)?,
-        Codec::Snappy => snappy::decompress(data, max_bytes)?,
-        Codec::Lz4 => lz4::decompress(data, max_bytes, lz4::HeaderChecksum::Right)?,
-        Codec::Zstd => decompress_zstd(data, max_bytes)?,
-    }))
+        Codec::None => out.extend_from_slice(data),
+        Codec::Gzip => unpack_gzip(data, max_bytes, out)?,
+        Codec::Snappy => snappy::unpack(data, max_bytes, out)?,
+        Codec::Lz4 => lz4::unpack(data, max_bytes, lz4::HeaderChecksum::Right, out)?,
+        Codec::Zstd => unpack_zstd(data, max_bytes, out)?,
+    }
+    Ok(())
 }
 
-fn decompress_gzip(data: &[u8], max_bytes: usize) -> Result<Vec<u8>, CompressionError> {
-    let mut out = Vec::with_capacity(data.len().saturating_mul(EXPECTED_RATIO).min(max_bytes));
-    let limit = u64::try_from(max_bytes)
-        .unwrap_or(u64::MAX)
-        .saturating_add(1);
-    let read = MultiGzDecoder::new(data).take(limit).read_to_end(&mut out);
-    read.map_err(|error| CompressionError::corrupt(Codec::Gzip, error))?;
-    if out.len() > max_bytes {
-        return Err(CompressionError::TooLarge { max_bytes });
+/// Members one after another; what follows a member and is no header is ignored, as Java does.
+fn unpack_gzip(data: &[u8], max_bytes: usize, out: &mut Vec<u8>) -> Result<(), CompressionError> {
+    let corrupt = |error| CompressionError::corrupt(Codec::Gzip, error);
+    out.reserve(data.len().saturating_mul(EXPECTED_RATIO).min(max_bytes));
+    let mut rest = data;
+    loop {
+        let mut member = GzDecoder::new(rest);
+        let limit = u64::try_from(max_bytes - out.len())
+            .unwrap_or(u64::MAX)
+            .saturating_add(1);
+        (&mut member)
+            .take(limit)
+            .read_to_end(out)
+            .map_err(corrupt)?;
+        if out.len() > max_bytes {
+            return Err(CompressionError::TooLarge { max_bytes });
+        }
+        rest = member.into_inner();
+        if rest.len() <= GZIP_HEADER_AND_TRAILER || GzDecoder::new(rest).header().is_none() {
+            return Ok(());
+        }
     }
-    Ok(out)
 }
 
 thread_local! {
@@ -168,7 +203,7 @@ fn compress_zstd(data: &[u8]) -> Result<Vec<u8>, CompressionError> {
     compressed.map_err(|error| CompressionError::corrupt(Codec::Zstd, error))
 }
 
-fn decompress_zstd(data: &[u8], max_bytes: usize) -> Result<Vec<u8>, CompressionError> {
+fn unpack_zstd(data: &[u8], max_bytes: usize, out: &mut Vec<u8>) -> Result<(), CompressionError> {
     let corrupt = |error: io::Error| CompressionError::corrupt(Codec::Zstd, error);
     ZSTD_DECODER.with_borrow_mut(|slot| {
         let decoder = match slot {
@@ -181,14 +216,14 @@ fn decompress_zstd(data: &[u8], max_bytes: usize) -> Result<Vec<u8>, Compression
             .len()
             .saturating_mul(EXPECTED_RATIO)
             .clamp(64, max_bytes.max(64));
-        let mut out: Vec<u8> = Vec::with_capacity(expected);
+        out.reserve(expected);
         let mut in_frame = false;
         loop {
             if out.len() == out.capacity() {
                 out.reserve(out.capacity());
             }
             let (consumed, produced) = (input.pos(), out.len());
-            let mut output = OutBuffer::around_pos(&mut out, produced);
+            let mut output = OutBuffer::around_pos(&mut *out, produced);
             let hint = decoder.run(&mut input, &mut output).map_err(corrupt)?;
             if out.len() > max_bytes {
                 return Err(CompressionError::TooLarge { max_bytes });
@@ -196,7 +231,7 @@ fn decompress_zstd(data: &[u8], max_bytes: usize) -> Result<Vec<u8>, Compression
             // 0 says that a frame is complete and flushed; another one may follow.
             in_frame = hint != 0 && (in_frame || input.pos() > consumed || out.len() > produced);
             if input.pos() == data.len() && !in_frame {
-                return Ok(out);
+                return Ok(());
             }
             if (input.pos(), out.len()) == (consumed, produced) && out.len() < out.capacity() {
                 return Err(CompressionError::corrupt(Codec::Zstd, "frame is cut off"));

@@ -4,7 +4,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::records::batch::{
     BatchBuilder, BatchBuilderOptions, BatchError, BatchView, MAGIC_POSITION, MAGIC_V2,
-    TimestampType,
+    NO_TIMESTAMP, TimestampType,
 };
 use crate::records::compression::{self, Codec};
 use crate::records::legacy::{LegacyError, MessageSetBuilder, MessageSetOptions, MessageView};
@@ -94,6 +94,10 @@ impl Decoded {
     fn read(bytes: &[u8], magic: i8, max_bytes: usize) -> Result<Self, LegacyError> {
         if magic != MAGIC_V2 {
             let message = MessageView::parse(bytes)?;
+            let codec = message.codec_id();
+            if codec == Codec::Zstd.id() {
+                return Err(LegacyError::UnsupportedCodec { codec, magic });
+            }
             let records = message.records(max_bytes)?;
             let by_broker = message.timestamp_type() == TimestampType::LogAppendTime;
             return Ok(Self {
@@ -146,7 +150,19 @@ impl Decoded {
             base_offset: first.offset,
             log_append_time: self.log_append_time,
         });
+        let mut last_offset = None;
         for record in &self.records {
+            let unwritable = |reason| LegacyError::Unwritable {
+                offset: record.offset,
+                reason,
+            };
+            if last_offset.is_some_and(|last| record.offset <= last) {
+                return Err(unwritable("its offset does not follow the one before"));
+            }
+            if record.timestamp < NO_TIMESTAMP {
+                return Err(unwritable("its timestamp is negative"));
+            }
+            last_offset = Some(record.offset);
             let (key, value) = (record.key.as_deref(), record.value.as_deref());
             builder.push(record.offset, record.timestamp, key, value);
         }

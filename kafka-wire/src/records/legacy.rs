@@ -39,13 +39,27 @@ pub enum LegacyError {
         /// Bytes at hand.
         available: usize,
     },
-    /// The declared size is below that of an empty message, or disagrees with key and value.
+    /// The declared size is below that of an empty message.
     #[error("message at offset {offset} declares an impossible size of {size}")]
     BadSize {
         /// Offset as written.
         offset: i64,
         /// Size field as written.
         size: i32,
+    },
+    /// Key or value reach beyond the message.
+    #[error("message at offset {offset} is too short for its key and value")]
+    Malformed {
+        /// Offset as written.
+        offset: i64,
+    },
+    /// A record that the older formats, as Kafka writes them, cannot hold.
+    #[error("record at offset {offset} cannot be written: {reason}")]
+    Unwritable {
+        /// Offset of the record.
+        offset: i64,
+        /// Why.
+        reason: &'static str,
     },
     /// Another magic than 0 and 1.
     #[error("message at offset {offset} has magic {magic}, expected 0 or 1")]
@@ -103,55 +117,70 @@ pub struct MessageView<'a> {
     pub key: Option<&'a [u8]>,
     /// Value, or null; of a compressed message the compressed set.
     pub value: Option<&'a [u8]>,
+    /// Whether key and value fit in the message; if not, both look null.
+    pub is_well_formed: bool,
+    /// Whether the length of the key is not that of null.
+    pub has_key: bool,
     crc: u32,
     bytes: &'a [u8],
 }
 
 impl<'a> MessageView<'a> {
-    /// Views the message at the start of `bytes`; the checksum is not looked at.
+    /// Views the message at the start of `bytes`; the checksum is not looked at. What follows the value is ignored.
     ///
     /// # Errors
     /// [`LegacyError::Truncated`], [`LegacyError::BadSize`] or [`LegacyError::BadMagic`].
     pub fn parse(bytes: &'a [u8]) -> Result<Self, LegacyError> {
+        let view = Self::parse_any(bytes)?;
+        if (0..MAGIC_V2).contains(&view.magic) {
+            Ok(view)
+        } else {
+            Err(LegacyError::BadMagic {
+                offset: view.offset,
+                magic: view.magic,
+            })
+        }
+    }
+
+    /// The same for messages in a compressed one, where a magic that is not known reads like 1.
+    fn parse_any(bytes: &'a [u8]) -> Result<Self, LegacyError> {
         let available = bytes.len();
-        let Some(head) = bytes.first_chunk::<18>() else {
+        let Some(head) = bytes.first_chunk::<LOG_OVERHEAD>() else {
             return Err(LegacyError::Truncated {
-                needed: 18,
+                needed: LOG_OVERHEAD,
                 available,
             });
         };
         let offset = i64_at(head, 0);
         let size = i32_at(head, 8);
-        let magic = head[MAGIC_POSITION].cast_signed();
-        if !(0..MAGIC_V2).contains(&magic) {
-            return Err(LegacyError::BadMagic { offset, magic });
-        }
-        let bad_size = LegacyError::BadSize { offset, size };
         let needed = match usize::try_from(size) {
-            Ok(size) if size >= overhead(magic) => LOG_OVERHEAD + size,
-            _ => return Err(bad_size),
+            Ok(size) if size >= OVERHEAD_V0 => LOG_OVERHEAD + size,
+            _ => return Err(LegacyError::BadSize { offset, size }),
         };
         let bytes = bytes
             .get(..needed)
             .ok_or(LegacyError::Truncated { needed, available })?;
+        let magic = bytes[MAGIC_POSITION].cast_signed();
         let (timestamp, fields) = match magic {
             0 => (NO_TIMESTAMP, &bytes[18..]),
+            // The smallest message of magic 0 has room for a timestamp.
             _ => (i64_at(bytes, 18), &bytes[18 + TIMESTAMP_BYTES..]),
         };
         let parts = nullable(fields).and_then(|(key, rest)| {
-            let (value, rest) = nullable(rest)?;
-            rest.is_empty().then_some((key, value))
+            let (value, _) = nullable(rest)?;
+            Some((key, value))
         });
-        let (key, value) = parts.ok_or(bad_size)?;
-        let crc = i32_at(head, 12).cast_unsigned();
+        let (key, value) = parts.unwrap_or_default();
         Ok(Self {
             offset,
             magic,
-            attributes: head[17],
+            attributes: bytes[17],
             timestamp,
             key,
             value,
-            crc,
+            is_well_formed: parts.is_some(),
+            has_key: fields.len() >= 4 && i32_at(fields, 0) >= 0,
+            crc: i32_at(bytes, 12).cast_unsigned(),
             bytes,
         })
     }
@@ -189,53 +218,93 @@ impl<'a> MessageView<'a> {
     /// # Errors
     /// [`LegacyError`], also when the set inside is larger than `max_bytes`.
     pub fn records(&self, max_bytes: usize) -> Result<Vec<Record>, LegacyError> {
+        let mut records = Vec::new();
+        for inner in self.inner(max_bytes)? {
+            let record = inner.record.ok_or(LegacyError::Malformed {
+                offset: self.offset,
+            })?;
+            records.push(record);
+        }
+        Ok(records)
+    }
+
+    /// The same with what a broker checks before it appends them.
+    ///
+    /// # Errors
+    /// [`LegacyError`], also when the set inside is larger than `max_bytes`. What is cut off at its end is left out,
+    /// as Kafka does.
+    pub fn inner(&self, max_bytes: usize) -> Result<Vec<InnerMessage>, LegacyError> {
         let unsupported = LegacyError::UnsupportedCodec {
             codec: self.codec_id(),
             magic: self.magic,
         };
         let codec = match Codec::from_id(self.codec_id()) {
-            Some(Codec::None) => return Ok(vec![self.to_record()]),
-            Some(Codec::Zstd) | None => return Err(unsupported),
+            Some(Codec::None) => return Ok(vec![self.to_inner()]),
+            None => return Err(unsupported),
             Some(codec) => codec,
         };
         let bad = |reason| LegacyError::BadWrapper {
             offset: self.offset,
             reason,
         };
-        let value = self.value.ok_or_else(|| bad("value is null"))?;
-        let set = if codec == Codec::Lz4 {
-            lz4::decompress(value, max_bytes, header_checksum(self.magic))?
-        } else {
-            compression::decompress(codec, value, max_bytes)?.into_owned()
-        };
-        let mut records = Vec::new();
-        let mut rest = set.as_slice();
-        while !rest.is_empty() {
-            let inner = MessageView::parse(rest)?;
-            if inner.magic != self.magic {
-                return Err(bad("a message in it has another magic"));
-            }
-            if inner.codec_id() != 0 {
-                return Err(bad("a message in it is compressed as well"));
-            }
-            let mut record = inner.to_record();
-            if self.timestamp_type() == TimestampType::LogAppendTime {
-                record.timestamp = self.timestamp;
-            }
-            records.push(record);
-            rest = &rest[inner.bytes().len()..];
+        if codec == Codec::Zstd {
+            return Err(bad("zstd is not known in this magic"));
         }
-        let last = records.last().ok_or_else(|| bad("it is empty"))?.offset;
+        if !self.is_well_formed {
+            return Err(LegacyError::Malformed {
+                offset: self.offset,
+            });
+        }
+        let value = self.value.ok_or_else(|| bad("value is null"))?;
+        let mut set = Vec::new();
+        if codec == Codec::Lz4 {
+            lz4::unpack(value, max_bytes, header_checksum(self.magic), &mut set)?;
+        } else {
+            compression::unpack(codec, value, max_bytes, &mut set)?;
+        }
+        let mut messages = Vec::new();
+        let mut rest = set.as_slice();
+        loop {
+            let message = match MessageView::parse_any(rest) {
+                Err(LegacyError::Truncated { .. }) => break,
+                other => other?,
+            };
+            let mut inner = message.to_inner();
+            if message.magic == 1 && self.timestamp_type() == TimestampType::LogAppendTime {
+                inner.timestamp = self.timestamp;
+                if let Some(record) = &mut inner.record {
+                    record.timestamp = self.timestamp;
+                }
+            }
+            messages.push(inner);
+            rest = &rest[message.bytes().len()..];
+        }
+        let last = messages.last().ok_or_else(|| bad("it is empty"))?.offset;
         // Some versions of librdkafka send an offset of 0; the inner ones are right then.
         if self.magic > 0 && self.offset != 0 {
             if self.offset < last {
                 return Err(bad("its offset is below that of a message in it"));
             }
-            for record in &mut records {
-                record.offset = record.offset.wrapping_add(self.offset - last);
+            for inner in &mut messages {
+                inner.offset = inner.offset.wrapping_add(self.offset - last);
+                if let Some(record) = &mut inner.record {
+                    record.offset = inner.offset;
+                }
             }
         }
-        Ok(records)
+        Ok(messages)
+    }
+
+    fn to_inner(self) -> InnerMessage {
+        InnerMessage {
+            offset: self.offset,
+            magic: self.magic,
+            codec_id: self.codec_id(),
+            crc_ok: self.crc_ok(),
+            has_key: self.has_key,
+            timestamp: self.timestamp,
+            record: self.is_well_formed.then(|| self.to_record()),
+        }
     }
 
     fn to_record(self) -> Record {
@@ -247,6 +316,25 @@ impl<'a> MessageView<'a> {
             headers: Vec::new(),
         }
     }
+}
+
+/// A message in a compressed one, or one that stands for itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InnerMessage {
+    /// Absolute offset.
+    pub offset: i64,
+    /// As written; should be that of the message around it.
+    pub magic: i8,
+    /// Codec number; should be 0 within a compressed message.
+    pub codec_id: u8,
+    /// Whether its checksum fits.
+    pub crc_ok: bool,
+    /// Whether the length of its key is not that of null.
+    pub has_key: bool,
+    /// Milliseconds since the epoch; the outer message's if it carries the time of an append.
+    pub timestamp: i64,
+    /// What it holds; `None` if key or value do not fit in it.
+    pub record: Option<Record>,
 }
 
 /// Iterates over the messages of a set; an incomplete one at the end is left out.

@@ -71,9 +71,23 @@ pub fn decompress(
     max_bytes: usize,
     checksum: HeaderChecksum,
 ) -> Result<Vec<u8>, CompressionError> {
+    let mut out = Vec::new();
+    unpack(data, max_bytes, checksum, &mut out)?;
+    Ok(out)
+}
+
+/// The same, appended to what is empty; on errors it holds the blocks before.
+///
+/// # Errors
+/// [`CompressionError`].
+pub fn unpack(
+    data: &[u8],
+    max_bytes: usize,
+    checksum: HeaderChecksum,
+    out: &mut Vec<u8>,
+) -> Result<(), CompressionError> {
     let mut input = Input { rest: data };
     let (flags, max_block) = read_header(&mut input, data, checksum)?;
-    let mut out = Vec::new();
     loop {
         let head = input.u32("block length")?;
         let length = (head & !STORED) as usize;
@@ -81,15 +95,24 @@ pub fn decompress(
             if flags & CONTENT_CHECKSUM != 0 {
                 input.u32("content checksum")?;
             }
-            return Ok(out);
+            return Ok(());
         }
         if length > max_block {
             return Err(corrupt("block is larger than the frame allows"));
         }
         let block = input.take(length, "block")?;
-        read_block(block, head & STORED != 0, max_block, &mut out, max_bytes)?;
-        if flags & BLOCK_CHECKSUM != 0 && input.u32("block checksum")? != xxhash32(block) {
-            return Err(corrupt("block checksum mismatch"));
+        let start = out.len();
+        let mut read = read_block(block, head & STORED != 0, max_block, out, max_bytes);
+        if flags & BLOCK_CHECKSUM != 0 && read.is_ok() {
+            read = match input.u32("block checksum") {
+                Ok(sum) if sum == xxhash32(block) => Ok(()),
+                Ok(_) => Err(corrupt("block checksum mismatch")),
+                Err(error) => Err(error),
+            };
+        }
+        if read.is_err() {
+            out.truncate(start);
+            return read;
         }
     }
 }

@@ -4,6 +4,7 @@ pub mod batch;
 pub mod compression;
 pub mod control;
 pub mod convert;
+pub mod entries;
 pub mod legacy;
 pub mod lz4;
 pub mod record;

@@ -19,6 +19,12 @@ pub enum RecordError {
     /// A variable-length number has more bytes than its type allows.
     #[error("variable-length number in a record is too long")]
     BadVarint,
+    /// The length at the start of a record is negative.
+    #[error("length of a record is negative")]
+    NegativeSize,
+    /// The length at the start of a record has more bytes than its type allows.
+    #[error("length of a record is too long a number")]
+    BadSize,
     /// The length at the start of a record disagrees with its fields.
     #[error("record declares {declared} bytes but its fields end at {actual}")]
     BadLength {
@@ -125,6 +131,21 @@ pub struct RecordBase {
     pub log_append_time: Option<i64>,
 }
 
+/// What [`RecordReader::skip_record`] saw of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SkippedRecord {
+    /// Difference from the batch's base offset.
+    pub offset_delta: i32,
+    /// Absolute offset.
+    pub offset: i64,
+    /// Milliseconds since the epoch; the batch's maximum if it carries log append times.
+    pub timestamp: i64,
+    /// Bytes of the key, negative for null.
+    pub key_size: i32,
+    /// Bytes of the value, negative for null.
+    pub value_size: i32,
+}
+
 /// Reads records one after another from a decompressed payload.
 #[derive(Debug, Clone)]
 pub struct RecordReader<'a> {
@@ -152,7 +173,10 @@ impl<'a> RecordReader<'a> {
     /// # Errors
     /// Any [`RecordError`] if the bytes are not a whole, well-formed record.
     pub fn next_record(&mut self, base: &RecordBase) -> Result<RecordView<'a>, RecordError> {
-        let declared = usize::try_from(self.varint()?).map_err(|_| RecordError::Truncated)?;
+        let declared = match self.varint() {
+            Err(RecordError::BadVarint) => return Err(RecordError::BadSize),
+            other => usize::try_from(other?).map_err(|_| RecordError::NegativeSize)?,
+        };
         let body = self.take(declared)?;
         let mut reader = RecordReader::new(body);
         reader.take(1)?; // attributes: none are defined
@@ -188,6 +212,46 @@ impl<'a> RecordReader<'a> {
             header_count,
             header_bytes,
         })
+    }
+
+    /// Skips the next record, looking only at what Kafka looks at in a packed batch that it keeps as it is: lengths
+    /// of fields, but neither that of the record nor whether the two agree (`DefaultRecord.readPartiallyFrom`).
+    ///
+    /// # Errors
+    /// Any [`RecordError`] if the fields do not fit in what is there.
+    pub fn skip_record(&mut self, base: &RecordBase) -> Result<SkippedRecord, RecordError> {
+        self.varint()?;
+        self.take(1)?; // attributes: none are defined
+        let timestamp_delta = self.varlong()?;
+        let offset_delta = self.varint()?;
+        let key_size = self.skip()?;
+        let value_size = self.skip()?;
+        let count = self.varint()?;
+        if count < 0 {
+            return Err(RecordError::BadHeader("negative number of headers"));
+        }
+        for _ in 0..count {
+            if self.skip()? < 0 {
+                return Err(RecordError::BadHeader("null key"));
+            }
+            self.skip()?;
+        }
+        Ok(SkippedRecord {
+            offset_delta,
+            offset: base.offset.wrapping_add(i64::from(offset_delta)),
+            timestamp: base
+                .log_append_time
+                .unwrap_or_else(|| base.timestamp.wrapping_add(timestamp_delta)),
+            key_size,
+            value_size,
+        })
+    }
+
+    /// Skips a field with a length, which is returned; a negative one stands for null.
+    fn skip(&mut self) -> Result<i32, RecordError> {
+        let size = self.varint()?;
+        self.take(usize::try_from(size).unwrap_or(0))?;
+        Ok(size)
     }
 
     fn header(&mut self) -> Result<(&'a [u8], Option<&'a [u8]>), RecordError> {
@@ -387,7 +451,8 @@ mod tests {
         let read = |bytes: &[u8]| RecordReader::new(bytes).next_record(&BASE).map(|_| ());
         assert_eq!(read(&[]), Err(RecordError::Truncated));
         assert_eq!(read(&[0x14, 0, 3]), Err(RecordError::Truncated));
-        assert_eq!(read(&[0xff; 12]), Err(RecordError::BadVarint));
+        assert_eq!(read(&[0xff; 12]), Err(RecordError::BadSize));
+        assert_eq!(read(&[1]), Err(RecordError::NegativeSize));
         // key and value null, 2^30 headers in one byte
         let many = [0x16, 0, 0, 0, 1, 1, 0x80, 0x80, 0x80, 0x80, 8, 0];
         assert!(matches!(read(&many), Err(RecordError::BadHeader(_))));

@@ -39,31 +39,46 @@ pub fn compress(data: &[u8]) -> Result<Vec<u8>, CompressionError> {
 /// # Errors
 /// [`CompressionError`].
 pub fn decompress(data: &[u8], max_bytes: usize) -> Result<Vec<u8>, CompressionError> {
-    let mut decoder = snap::raw::Decoder::new();
     let mut out = Vec::new();
-    if !data.starts_with(&MAGIC) {
-        decompress_block(&mut decoder, data, &mut out, max_bytes)?;
-        return Ok(out);
+    unpack(data, max_bytes, &mut out)?;
+    Ok(out)
+}
+
+/// The same, appended to what is empty; on errors it holds the blocks before.
+///
+/// # Errors
+/// [`CompressionError`]. As snappy-java does, up to three bytes after the last block are ignored, and all that follows
+/// what begins like another header and is none.
+pub fn unpack(data: &[u8], max_bytes: usize, out: &mut Vec<u8>) -> Result<(), CompressionError> {
+    let mut decoder = snap::raw::Decoder::new();
+    if data.len() < HEADER.len() || !data.starts_with(&MAGIC) {
+        return decompress_block(&mut decoder, data, out, max_bytes);
     }
-    let mut rest = data;
-    while !rest.is_empty() {
-        if rest.starts_with(&MAGIC) {
-            rest = rest
-                .get(HEADER.len()..)
+    let is_header =
+        |bytes: &[u8]| bytes.starts_with(&MAGIC) && bytes[8] < 0x80 && bytes[8..12] != [0; 4];
+    if !is_header(data) {
+        return Err(corrupt("version is not known"));
+    }
+    let mut rest = &data[HEADER.len()..];
+    while let Some((head, tail)) = rest.split_first_chunk::<4>() {
+        if head[..] == MAGIC[..4] {
+            let (header, tail) = rest
+                .split_at_checked(HEADER.len())
                 .ok_or_else(|| corrupt("header is cut off"))?;
+            if !is_header(header) {
+                return Ok(());
+            }
+            rest = tail;
             continue;
         }
-        let (length, tail) = rest
-            .split_first_chunk::<4>()
-            .ok_or_else(|| corrupt("length is cut off"))?;
-        let length = u32::from_be_bytes(*length) as usize;
+        let length = u32::from_be_bytes(*head) as usize;
         let (block, tail) = tail
             .split_at_checked(length)
             .ok_or_else(|| corrupt("block is cut off"))?;
-        decompress_block(&mut decoder, block, &mut out, max_bytes)?;
+        decompress_block(&mut decoder, block, out, max_bytes)?;
         rest = tail;
     }
-    Ok(out)
+    Ok(())
 }
 
 fn decompress_block(
@@ -82,10 +97,11 @@ fn decompress_block(
         return Err(corrupt("block claims more data than it can hold"));
     }
     out.resize(start + length, 0);
-    decoder
-        .decompress(block, &mut out[start..])
-        .map_err(corrupt)?;
-    Ok(())
+    let written = decoder.decompress(block, &mut out[start..]);
+    if written.is_err() {
+        out.truncate(start);
+    }
+    written.map(drop).map_err(corrupt)
 }
 
 fn corrupt(reason: impl ToString) -> CompressionError {

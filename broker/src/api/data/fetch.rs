@@ -33,6 +33,23 @@ const ZSTD: u8 = 4;
 struct Found {
     interest: Interest,
     answer: FetchAnswer,
+    /// Whether the answer has null in place of records.
+    is_null: bool,
+}
+
+impl Found {
+    fn new(interest: Interest, answer: FetchAnswer) -> Self {
+        Self {
+            interest,
+            answer,
+            is_null: false,
+        }
+    }
+
+    fn refuse(&mut self, error: ErrorCode) {
+        self.answer = FetchAnswer::refused(error);
+        self.is_null = true;
+    }
 }
 
 /// Reads, waiting for more if the client may wait.
@@ -57,23 +74,25 @@ pub async fn handle(
         .open_session(session, |id| snapshot.names.get(&id).cloned());
 
     let mut readable = Vec::new();
+    let mut without_topic = Vec::new();
     let mut unknown = Vec::new();
     for interest in fetch_context.interests().iter().cloned() {
-        let error = match &interest.topic {
-            None => ErrorCode::UnknownTopicId,
+        let (error, refused) = match &interest.topic {
+            // Consumers are told of these first, as by Apache's.
+            None if replica_id < 0 => (ErrorCode::UnknownTopicId, &mut without_topic),
+            None => (ErrorCode::UnknownTopicId, &mut unknown),
             Some(topic) if snapshot.partition(topic, interest.partition).is_none() => {
-                ErrorCode::UnknownTopicOrPartition
+                (ErrorCode::UnknownTopicOrPartition, &mut unknown)
             }
             Some(_) => {
                 readable.push(interest);
                 continue;
             }
         };
-        unknown.push(Found {
-            interest,
-            answer: FetchAnswer::failed(error),
-        });
+        refused.push(Found::new(interest, FetchAnswer::refused(error)));
     }
+    without_topic.append(&mut unknown);
+    let unknown = without_topic;
     let terms = if unknown.is_empty() || !readable.is_empty() {
         terms
     } else {
@@ -87,7 +106,7 @@ pub async fn handle(
     let mut found: Vec<Found> = readable
         .into_iter()
         .zip(answers)
-        .map(|(interest, answer)| Found { interest, answer })
+        .map(|(interest, answer)| Found::new(interest, answer))
         .chain(unknown)
         .collect();
     let verdict = services
@@ -97,10 +116,7 @@ pub async fn handle(
 }
 
 fn terms(services: &Services, version: i16, replica_id: i32, request: &FetchRequest) -> FetchTerms {
-    let max_bytes = request
-        .max_bytes
-        .min(services.config.fetch_max_bytes)
-        .max(0);
+    let max_bytes = request.max_bytes.min(services.config.fetch_max_bytes);
     let min_bytes = request.min_bytes.min(max_bytes).max(0);
     let is_consumer = replica_id == CONSUMER || replica_id == DEBUGGER;
     let bound = if !is_consumer {
@@ -117,7 +133,7 @@ fn terms(services: &Services, version: i16, replica_id: i32, request: &FetchRequ
         needs_leader: replica_id >= 0 || (replica_id == CONSUMER && version < 11),
         max_wait: Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)),
         min_bytes: usize::try_from(min_bytes).unwrap_or(0),
-        max_bytes: usize::try_from(max_bytes).unwrap_or(0),
+        max_bytes,
         is_limit_hard: version <= 2,
     }
 }
@@ -191,15 +207,15 @@ fn response(
     context: &RequestContext,
     replica_id: i32,
     verdict: Verdict,
-    found: Vec<Found>,
+    mut found: Vec<Found>,
 ) -> FetchResponse {
     let version = context.header.api_version;
     let mut leaders = CurrentLeaders::new(services, context);
     let mut responses: Vec<FetchableTopicResponse> = Vec::new();
-    for mut found in found {
-        if version < 10 {
-            convert(services, version, replica_id, &mut found);
-        }
+    if version < 10 {
+        convert_all(services, version, replica_id, &mut found);
+    }
+    for found in found {
         let topic = found.interest.topic.clone().unwrap_or_default();
         let topic_id = found.interest.topic_id;
         let partition = partition_data(version, found, &mut leaders);
@@ -229,37 +245,57 @@ fn response(
     }
 }
 
-/// What old versions cannot read is converted or refused.
-fn convert(services: &Services, version: i16, replica_id: i32, found: &mut Found) {
-    let Some(topic) = &found.interest.topic else {
-        return;
-    };
-    let hosted = services.replicas.partition(topic, found.interest.partition);
-    let Some(log) = hosted.and_then(|partition| partition.log()) else {
-        return;
-    };
-    let config = log.config();
-    if config.compression_type == TargetCompression::Codec(ZSTD) {
-        found.answer = FetchAnswer::failed(ErrorCode::UnsupportedCompressionType);
-        return;
-    }
-    if version > 3 || found.answer.error != ErrorCode::None {
-        return;
-    }
-    if replica_id < 0 && !config.message_downconversion_enable {
-        found.answer = FetchAnswer::failed(ErrorCode::UnsupportedVersion);
-        return;
-    }
-    let magic = if version <= 1 { 0 } else { 1 };
-    let offset = found.interest.fetch_offset;
-    match down_conversion::convert(&found.answer.records, magic, offset) {
-        Ok(records) => found.answer.records = records,
-        Err(error) => found.answer = FetchAnswer::failed(error),
+/// What old versions cannot read is converted or refused. What cannot be converted at all makes the whole request fail.
+fn convert_all(services: &Services, version: i16, replica_id: i32, found: &mut [Found]) {
+    let failed = found
+        .iter_mut()
+        .find_map(|found| convert(services, version, replica_id, found).err());
+    if let Some(error) = failed {
+        for found in found {
+            found.refuse(error);
+        }
     }
 }
 
+/// Converts or refuses one partition; fails with what the whole request fails with.
+fn convert(
+    services: &Services,
+    version: i16,
+    replica_id: i32,
+    found: &mut Found,
+) -> Result<(), ErrorCode> {
+    let Some(topic) = &found.interest.topic else {
+        return Ok(());
+    };
+    let hosted = services.replicas.partition(topic, found.interest.partition);
+    let Some(log) = hosted.and_then(|partition| partition.log()) else {
+        return Ok(());
+    };
+    let config = log.config();
+    if config.compression_type == TargetCompression::Codec(ZSTD) {
+        found.refuse(ErrorCode::UnsupportedCompressionType);
+    } else if version > 3 {
+        return Ok(());
+    } else if replica_id < 0 && !config.message_downconversion_enable {
+        found.refuse(ErrorCode::UnsupportedVersion);
+    } else if found.answer.error == ErrorCode::None {
+        let magic = if version <= 1 { 0 } else { 1 };
+        let offset = found.interest.fetch_offset;
+        match down_conversion::convert(&found.answer.records, magic, offset) {
+            Ok(records) => found.answer.records = records,
+            Err(error @ ErrorCode::UnsupportedCompressionType) => found.refuse(error),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 fn partition_data(version: i16, found: Found, leaders: &mut CurrentLeaders<'_>) -> PartitionData {
-    let Found { interest, answer } = found;
+    let Found {
+        interest,
+        answer,
+        is_null,
+    } = found;
     let moved = [ErrorCode::NotLeaderOrFollower, ErrorCode::FencedLeaderEpoch];
     let current_leader = match &interest.topic {
         Some(topic) if version >= 16 && moved.contains(&answer.error) => {
@@ -295,7 +331,7 @@ fn partition_data(version: i16, found: Found, leaders: &mut CurrentLeaders<'_>) 
         diverging_epoch: diverging_epoch.unwrap_or_default(),
         current_leader,
         aborted_transactions: aborted,
-        records: Some(answer.records),
+        records: (!is_null).then_some(answer.records),
         ..PartitionData::default()
     }
 }

@@ -14,6 +14,8 @@ use kafka_wire::messages::produce::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse,
     ProduceRequest, ProduceResponse, TopicProduceResponse,
 };
+use kafka_wire::records::batch::MAGIC_V2;
+use kafka_wire::records::entries::{self, Entry, EntryError};
 use kafka_wire::wire::Records;
 
 use crate::api::context::{RequestContext, Services};
@@ -27,15 +29,8 @@ use crate::replica::verification_queue::Question;
 
 /// The client id of Kafka's own tools, the only one that may write internal topics (`AdminUtils.ADMIN_CLIENT_ID`).
 const ADMIN_CLIENT_ID: &str = "__admin_client";
-/// Where a batch says how long it is after that field, and the least it may say (`LegacyRecord.RECORD_OVERHEAD_V0`).
-const SIZE_OFFSET: usize = 8;
-const LOG_OVERHEAD: usize = 12;
-const MIN_BATCH_SIZE: i32 = 14;
-/// Where a batch's magic byte is (`DefaultRecordBatch`).
-const MAGIC_OFFSET: usize = 16;
 /// Where the low byte of the attributes of a magic 2 batch is.
 const ATTRIBUTES_OFFSET: usize = 22;
-const MAGIC_2: u8 = 2;
 const CODEC_MASK: u8 = 0x07;
 const ZSTD: u8 = 4;
 const TRANSACTIONAL: u8 = 0x10;
@@ -46,7 +41,7 @@ pub fn start(
     context: RequestContext,
     request: ProduceRequest,
 ) -> Started {
-    if let Some(refusal) = refusal(&request) {
+    if let Some(refusal) = refusal(&request, context.header.api_version) {
         return Started::Done(refused(services, &context, request, &refusal));
     }
     let transactional_id = request.transactional_id.clone();
@@ -144,7 +139,6 @@ impl Plan {
     fn append(&mut self, services: &Services, context: &RequestContext) -> Appended {
         let terms = AppendTerms {
             origin: AppendOrigin::Client,
-            produce_version: Some(context.header.api_version),
             acks: self.acks,
             internal_allowed: context.client_id() == ADMIN_CLIENT_ID,
         };
@@ -171,51 +165,21 @@ impl Plan {
     }
 }
 
-/// A whole batch and what comes after it.
-type Split<'a> = (&'a [u8], &'a [u8]);
-
-/// The first batch of a partition's records, if it is there as a whole, and what comes after it.
-///
-/// # Errors
-/// What is wrong with its size or magic (`ByteBufferLogInputStream`).
-fn first_batch(records: &[u8]) -> Result<Option<Split<'_>>, String> {
-    let Some(size) = records
-        .get(SIZE_OFFSET..LOG_OVERHEAD)
-        .and_then(|bytes| bytes.first_chunk::<4>())
-    else {
-        return Ok(None);
-    };
-    let size = i32::from_be_bytes(*size);
-    if size < MIN_BATCH_SIZE {
-        return Err(format!(
-            "Record size {size} is less than the minimum record overhead ({MIN_BATCH_SIZE})"
-        ));
-    }
-    match records.get(MAGIC_OFFSET) {
-        None => Ok(None),
-        Some(magic) if *magic > MAGIC_2 => {
-            Err(format!("Invalid magic found in record: {}", *magic as i8))
-        }
-        Some(_) => Ok(records.split_at_checked(LOG_OVERHEAD.saturating_add(size as usize))),
-    }
-}
-
 /// What a version demands of a partition's records (`ProduceRequest.validateRecords`).
 fn check(records: &[u8], version: i16) -> ErrorCode {
     if version < 3 {
         return ErrorCode::None;
     }
-    match first_batch(records) {
+    match entries::split_first(records) {
         Err(_) => ErrorCode::CorruptMessage,
         Ok(None) => ErrorCode::InvalidRecord,
         Ok(Some((first, rest))) => {
-            let attributes = first.get(ATTRIBUTES_OFFSET).copied().unwrap_or(0);
-            if first[MAGIC_OFFSET] != MAGIC_2 {
+            if first.magic != MAGIC_V2 {
                 ErrorCode::InvalidRecord
-            } else if version < 7 && attributes & CODEC_MASK == ZSTD {
+            } else if version < 7 && codec(first) == ZSTD {
                 ErrorCode::UnsupportedCompressionType
             } else {
-                match first_batch(rest) {
+                match entries::split_first(rest) {
                     Ok(None) => ErrorCode::None,
                     Ok(Some(_)) => ErrorCode::InvalidRecord,
                     Err(_) => ErrorCode::CorruptMessage,
@@ -232,39 +196,58 @@ struct Refusal {
 }
 
 /// Looks for a transactional batch up to the first one found; only a request that names its transaction may have any.
-fn refusal(request: &ProduceRequest) -> Option<Refusal> {
-    for data in request
-        .topic_data
-        .iter()
-        .flat_map(|topic| &topic.partition_data)
-    {
-        let Some(Records::Memory(records)) = &data.records else {
-            continue;
-        };
-        match first_batch(records) {
+fn refusal(request: &ProduceRequest, version: i16) -> Option<Refusal> {
+    let sent = || {
+        let partitions = request
+            .topic_data
+            .iter()
+            .flat_map(|topic| &topic.partition_data);
+        partitions.filter_map(|data| data.records.as_ref().and_then(Records::memory))
+    };
+    let unexpected = Refusal {
+        error: ErrorCode::UnknownServerError,
+        message: None,
+    };
+    for records in sent() {
+        match entries::split_first(records) {
             Ok(Some((batch, _))) if is_transactional(batch) => {
-                return request.transactional_id.is_none().then_some(Refusal {
+                let refusal = Refusal {
                     error: ErrorCode::TransactionalIdAuthorizationFailed,
                     message: None,
-                });
+                };
+                return request.transactional_id.is_none().then_some(refusal);
             }
             Ok(_) => {}
-            Err(message) => {
+            Err(EntryError::TooLarge(_)) => return Some(unexpected),
+            Err(error) => {
                 return Some(Refusal {
                     error: ErrorCode::CorruptMessage,
-                    message: Some(message),
+                    message: Some(error.to_string()),
                 });
             }
         }
     }
-    None
+    (version >= 3 && sent().any(|records| is_unexpected(records, version))).then_some(unexpected)
 }
 
-fn is_transactional(batch: &[u8]) -> bool {
-    batch.get(MAGIC_OFFSET) == Some(&MAGIC_2)
-        && batch
-            .get(ATTRIBUTES_OFFSET)
-            .is_some_and(|low| low & TRANSACTIONAL != 0)
+/// What Apache's broker stumbles over when it looks at a partition's records.
+fn is_unexpected(records: &[u8], version: i16) -> bool {
+    match entries::split_first(records) {
+        Ok(Some((first, rest))) if first.magic == MAGIC_V2 => {
+            (version < 7 && codec(first) > ZSTD)
+                || matches!(entries::split_first(rest), Err(EntryError::TooLarge(_)))
+        }
+        _ => false,
+    }
+}
+
+/// Codec number of a batch of magic 2.
+fn codec(batch: Entry<'_>) -> u8 {
+    batch.bytes[ATTRIBUTES_OFFSET] & CODEC_MASK
+}
+
+fn is_transactional(batch: Entry<'_>) -> bool {
+    batch.magic == MAGIC_V2 && batch.bytes[ATTRIBUTES_OFFSET] & TRANSACTIONAL != 0
 }
 
 fn refused(

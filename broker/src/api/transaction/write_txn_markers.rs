@@ -115,7 +115,6 @@ fn entries(
 fn append(services: &Services, entries: Vec<AppendEntry>) -> Appended {
     let terms = AppendTerms {
         origin: AppendOrigin::Coordinator,
-        produce_version: None,
         acks: ALL_REPLICAS,
         internal_allowed: true,
     };

@@ -118,7 +118,6 @@ impl Sim {
     fn options(&self, origin: AppendOrigin) -> AppendOptions {
         AppendOptions {
             origin,
-            produce_version: (origin == AppendOrigin::Client).then_some(9),
             now_ms: self.now_ms,
         }
     }
