@@ -44,7 +44,7 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
  * Clients of every kind that work against one broker, whatever is done to that broker meanwhile, and a history of what
  * each tried and was told. A record is known by its number; key, value and time follow from it.
  *
- * Usage: Endurance HOST:PORT SEED HISTORY-FILE; commands on standard input, each answered by one line:
+ * Usage: Endurance HOST:PORT SEED REQUESTS-IN-FLIGHT HISTORY-FILE; commands on standard input, each answered by one line:
  *   start WHAT...   makes the topics and starts the actors (plain idem txn copy group table short)
  *   pause           stops the writers between two pieces of work; then waits until no transaction is open and the
  *                   copiers have copied everything, and stops the rest
@@ -63,6 +63,7 @@ public class Endurance {
 
     static String bootstrap;
     static long seed;
+    static String inFlight;
     static BufferedWriter history;
     static Admin admin;
     static final Set<String> TOPICS = new TreeSet<>();
@@ -156,6 +157,7 @@ public class Endurance {
         p.put("delivery.timeout.ms", "300000");
         p.put("max.block.ms", "300000");
         p.put("linger.ms", "3");
+        p.put("max.in.flight.requests.per.connection", inFlight);
         for (int i = 0; i < more.length; i += 2) {
             p.put(more[i], more[i + 1]);
         }
@@ -791,7 +793,8 @@ public class Endurance {
     public static void main(String[] args) throws Exception {
         bootstrap = args[0];
         seed = Long.parseLong(args[1]);
-        history = Files.newBufferedWriter(Path.of(args[2]));
+        inFlight = args[2];
+        history = Files.newBufferedWriter(Path.of(args[3]));
         Properties p = common();
         p.put("default.api.timeout.ms", "120000");
         admin = Admin.create(p);

@@ -60,17 +60,21 @@ pub struct Counts {
 }
 
 impl Clients {
-    /// Starts the JVM, and no client yet.
+    /// Starts the JVM, and no client yet. Each producer has so many requests under way at once.
+    ///
+    /// A snapshot of producers has one batch of each. Of two that were written and not yet acknowledged when a broker
+    /// stops cleanly, the next broker knows the second only; it refuses the first one when that is sent again, and the
+    /// producer sends both under another epoch. Only one in flight is exact whatever brokers do to each other.
     ///
     /// # Errors
     /// When Java or the jars are missing.
-    pub fn start(bootstrap: &str, seed: u64) -> Result<Self> {
+    pub fn start(bootstrap: &str, seed: u64, in_flight: u32) -> Result<Self> {
         let scratch = Scratch::new("clients")?;
         let history = scratch.path().join("history");
         let mut command = apache::java()?;
         command
             .arg(workspace::own_file("peers/java/Endurance.java"))
-            .args([bootstrap, &seed.to_string()])
+            .args([bootstrap, &seed.to_string(), &in_flight.to_string()])
             .arg(history);
         let process = Process::spawn("clients", &mut command, scratch.path())?;
         println!("clients with TANDEM_SEED={seed}");

@@ -2,5 +2,6 @@
 
 pub mod checker;
 pub mod clients;
+pub mod dumps;
 pub mod history;
 pub mod holdings;

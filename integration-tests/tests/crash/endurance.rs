@@ -3,8 +3,9 @@
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use integration_tests::ledger::clients::{Clients, EVERYTHING, PLAIN, SETTINGS, seed};
+use integration_tests::ledger::dumps;
 use integration_tests::stack::{Broker, Maker, ZooKeeper};
 
 /// After so many kills everything is compared, and at the end.
@@ -14,7 +15,7 @@ fn endures(actors: &str) -> Result<()> {
     let zookeeper = ZooKeeper::start(Maker::Ours)?;
     let mut broker = Broker::prepare(Maker::Ours, &zookeeper.connect(), SETTINGS)?;
     broker.start_again()?;
-    let mut clients = Clients::start(&broker.bootstrap(), seed())?;
+    let mut clients = Clients::start(&broker.bootstrap(), seed(), 5)?;
     clients.order(&format!("start {actors}"))?;
     for round in 1..=crate::rounds() {
         thread::sleep(Duration::from_millis(crate::random_delay_ms(round, 3000)));
@@ -31,11 +32,16 @@ fn endures(actors: &str) -> Result<()> {
     }
     println!("{:?}", clients.check(false).context("at the end")?);
     println!("{:#?}", clients.notes()?);
-    // What ours leaves behind is the same in the eyes of Apache's broker.
-    broker.kill()?;
+    // What ours leaves behind is sound in the eyes of Apache's tool, and Apache's broker goes on with it.
+    let code = broker.stop()?;
+    ensure!(code == 0, "ended with {code}");
+    let files = dumps::sound(&broker.log_directory())?;
+    println!("{files} files");
     zookeeper.wait_for_no_broker()?;
     broker.hand_over_to(Maker::Apache);
     broker.start_again()?;
+    clients.order("resume")?;
+    thread::sleep(Duration::from_secs(1));
     clients.check(false).context("on Apache's broker").map(drop)
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use integration_tests::ledger::clients::{Clients, EVERYTHING, PLAIN, SETTINGS, seed};
+use integration_tests::ledger::dumps;
 use integration_tests::requests::Random;
 use integration_tests::stack::{Broker, Maker, ZooKeeper};
 
@@ -19,7 +20,7 @@ fn changes_hands(actors: &str) -> Result<()> {
     let zookeeper = ZooKeeper::start(Maker::Ours)?;
     let mut broker = Broker::prepare(Maker::Apache, &zookeeper.connect(), SETTINGS)?;
     broker.start_again()?;
-    let mut clients = Clients::start(&broker.bootstrap(), seed())?;
+    let mut clients = Clients::start(&broker.bootstrap(), seed(), 1)?;
     clients.order(&format!("start {actors}"))?;
     let mut maker = Maker::Apache;
     let mut clean = true;
@@ -34,6 +35,11 @@ fn changes_hands(actors: &str) -> Result<()> {
         } else {
             let code = broker.stop()?;
             ensure!(code == 0 || code == 143, "turn {turn}: ended with {code}");
+            let files = dumps::sound(&broker.log_directory());
+            println!(
+                "{} files of {maker:?}",
+                files.with_context(|| format!("turn {turn}: {maker:?}"))?
+            );
         }
         maker = match maker {
             Maker::Apache => Maker::Ours,
