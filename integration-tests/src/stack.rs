@@ -339,6 +339,11 @@ impl Broker {
         self.extra.push_str(lines);
     }
 
+    /// Replaces all lines that were added to its configuration, from the next start on.
+    pub fn configure(&mut self, extra: &str) {
+        self.extra = extra.to_owned();
+    }
+
     /// From the next start on, an Apache broker's JVM gets these options.
     pub fn use_java_options(&mut self, options: &[String]) {
         self.java_options = options.to_vec();

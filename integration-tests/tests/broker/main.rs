@@ -2,6 +2,7 @@
 
 mod advertised;
 mod answers;
+mod compaction;
 mod disks;
 mod exactly_once;
 mod group_protocol;
