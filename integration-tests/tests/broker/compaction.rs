@@ -570,3 +570,120 @@ fn the_same_directory_is_compacted_as_by_apaches_cleaner() -> Result<()> {
     }
     Ok(())
 }
+
+/// Topic, codec, records of a batch, bytes of a value, batches, keys.
+const LOADS: [(&str, Codec, i64, usize, usize, u64); 3] = [
+    ("large-values", Codec::None, 16, 1000, 20_000, 100_000),
+    ("small-values", Codec::None, 150, 80, 10_000, 500_000),
+    ("packed", Codec::Lz4, 150, 80, 10_000, 500_000),
+];
+
+fn write_load(talk: &mut Talk, random: &mut Random) -> Result<()> {
+    for (topic, codec, records, value_bytes, batches, keys) in LOADS {
+        let config = |name: &str, value: &str| CreateableTopicConfig {
+            name: name.into(),
+            value: Some(value.into()),
+        };
+        let request = CreateTopicsRequest {
+            topics: vec![CreatableTopic {
+                name: topic.into(),
+                num_partitions: 1,
+                replication_factor: 1,
+                configs: vec![
+                    config("cleanup.policy", "compact"),
+                    config("segment.bytes", "67108864"),
+                ],
+                ..CreatableTopic::default()
+            }],
+            timeout_ms: 30_000,
+            validate_only: false,
+        };
+        talk.ask(5, &request)?;
+        for _ in 0..batches {
+            let mut builder = BatchBuilder::new(BatchBuilderOptions::default());
+            for offset in 0..records {
+                let value: Vec<u8> = (0..value_bytes)
+                    .map(|at| (at % 10) as u8 + random.below(4) as u8)
+                    .collect();
+                builder.push(&Record {
+                    offset,
+                    timestamp: TIME_MS,
+                    key: Some(format!("key-{:010}", random.below(keys)).into()),
+                    value: Some(value.into()),
+                    headers: Vec::new(),
+                });
+            }
+            let records = match codec {
+                Codec::None => builder.build(),
+                codec => {
+                    let packed = compress(codec, builder.payload())?.into_owned();
+                    builder.build_compressed(codec.id(), &packed)
+                }
+            };
+            produce(talk, topic, None, records)?;
+        }
+    }
+    Ok(())
+}
+
+/// Starts the broker on what was written and answers what its cleaner says of each log.
+fn time_cleaning(broker: &mut Broker, maker: Maker) -> Result<Vec<String>> {
+    broker.configure("log.cleaner.backoff.ms=100\nlog.cleaner.min.cleanable.ratio=0.001\n");
+    broker.hand_over_to(maker);
+    broker.start_again()?;
+    let said = |text: &str| -> Vec<String> {
+        let text = text.replace("\n\t", " ");
+        let lines = text
+            .lines()
+            .filter(|line| line.contains("MB of log processed in"));
+        lines.map(str::to_owned).collect()
+    };
+    broker
+        .process()?
+        .wait_for_output("the end of the cleaning", LIMIT, |text| {
+            said(text).len() == LOADS.len()
+        })?;
+    let process = broker.process()?;
+    let mut lines = said(&process.stdout());
+    lines.extend(said(&process.stderr()));
+    let peak = fs::read_to_string(format!("/proc/{}/status", process.id()))?;
+    lines.extend(
+        peak.lines()
+            .filter(|line| line.starts_with("VmHWM"))
+            .map(str::to_owned),
+    );
+    broker.stop()?;
+    Ok(lines)
+}
+
+#[test]
+#[ignore = "prints how long each cleaner takes for some hundred megabytes"]
+fn how_long_the_cleaners_take() -> Result<()> {
+    let zookeeper = ZooKeeper::start(Maker::Ours)?;
+    let mut broker = Broker::prepare(
+        Maker::Ours,
+        &zookeeper.connect(),
+        "log.cleaner.enable=false\n",
+    )?;
+    broker.start_again()?;
+    write_load(&mut Talk::with(broker.address())?, &mut Random::new(1))?;
+    broker.stop()?;
+    let told = broker.directory().join("log4j.properties");
+    let pattern = "log4j.rootLogger=WARN, out\nlog4j.logger.kafka.log.LogCleaner=INFO\nlog4j.appender.out=org.apache.log4j.ConsoleAppender\n\
+        log4j.appender.out.layout=org.apache.log4j.PatternLayout\nlog4j.appender.out.layout.ConversionPattern=%m%n\n";
+    fs::write(&told, pattern)?;
+    broker.use_java_options(&[format!("-Dlog4j.configuration=file:{}", told.display())]);
+    broker.run_as_fast_as_it_can("1g");
+    let (logs, source) = (
+        broker.log_directory(),
+        broker.log_directory().with_file_name("source"),
+    );
+    copy(&logs, &source)?;
+    for maker in [Maker::Apache, Maker::Ours] {
+        copy(&source, &logs)?;
+        for line in time_cleaning(&mut broker, maker)? {
+            println!("{maker:?}: {line}");
+        }
+    }
+    Ok(())
+}

@@ -1,6 +1,7 @@
 //! Shell: SIGKILL at any time loses nothing that was acknowledged.
 
 mod broker;
+mod compaction;
 mod disk;
 mod endurance;
 mod streams;

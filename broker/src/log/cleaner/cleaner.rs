@@ -328,3 +328,7 @@ fn report(
         );
     }
 }
+
+#[cfg(test)]
+#[path = "cleaner_test.rs"]
+mod tests;
