@@ -45,6 +45,7 @@ fn manager(dir: &Path) -> Arc<LogManager> {
     };
     let options = ManagerOptions {
         log_dirs: vec![dir.to_owned()],
+        failed_dirs: Vec::new(),
         recovery_threads: 1,
         producer_expiration_ms: 86_400_000,
         topic_configs: Arc::new(config),
@@ -58,7 +59,6 @@ fn written(logs: &LogManager, topic: &str) -> Arc<PartitionLog> {
     let log = logs.get_or_create(topic, 0, None, true, NOW).unwrap();
     let options = AppendOptions {
         origin: AppendOrigin::Client,
-        produce_version: Some(9),
         now_ms: NOW,
     };
     for number in 0..40u8 {
