@@ -2,9 +2,9 @@
 //! transaction. 2 knows `PRODUCER_FENCED`; 4 is for brokers, asks about several transactions at
 //! once and may only ask whether partitions are in them (KIP-890).
 //!
-//! One partition that does not exist fails its whole transaction.
+//! One partition that does not exist, or that clients may not name, fails its whole transaction.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kafka_wire::error_code::ErrorCode;
@@ -19,6 +19,7 @@ use crate::api::transaction::old_clients;
 use crate::coordinator::group::message::TopicPartition;
 use crate::coordinator::transaction::message::AddRequest;
 use crate::coordinator::transaction::transaction::ProducerIdentity;
+use crate::metadata::topic_names;
 
 /// The first version that brokers use.
 const FIRST_OF_BROKERS: i16 = 4;
@@ -63,27 +64,29 @@ async fn one(
 ) -> Vec<AddPartitionsToTxnTopicResult> {
     let topics = transaction.topics;
     let mut partitions = BTreeSet::new();
-    let mut unknown = BTreeSet::new();
+    let mut refused = BTreeMap::new();
     let snapshot = services.metadata.snapshot();
     for topic in &topics {
         for partition in &topic.partitions {
-            let is_known = snapshot.partition(&topic.name, *partition).is_some();
-            let partition = TopicPartition {
+            let at = TopicPartition {
                 topic: topic.name.clone(),
                 partition: *partition,
             };
-            match is_known {
-                true => partitions.insert(partition),
-                false => unknown.insert(partition),
-            };
+            if version < FIRST_OF_BROKERS && topic_names::is_internal(&topic.name) {
+                // Offsets are written through the group coordinator, after AddOffsetsToTxn.
+                refused.insert(at, ErrorCode::TopicAuthorizationFailed);
+            } else if snapshot.partition(&topic.name, *partition).is_none() {
+                refused.insert(at, ErrorCode::UnknownTopicOrPartition);
+            } else {
+                partitions.insert(at);
+            }
         }
     }
     drop(snapshot);
-    if !unknown.is_empty() {
-        return results(&topics, |partition| match unknown.contains(partition) {
-            true => ErrorCode::UnknownTopicOrPartition,
-            false => ErrorCode::OperationNotAttempted,
-        });
+    if !refused.is_empty() {
+        let others = partitions.into_iter();
+        refused.extend(others.map(|at| (at, ErrorCode::OperationNotAttempted)));
+        return each(refused);
     }
     let request = AddRequest {
         transactional_id: transaction.transactional_id,
@@ -94,41 +97,54 @@ async fn one(
         partitions,
     };
     if transaction.verify_only {
-        let verdicts = services.transactions.verify_partitions(&request);
-        return match verdicts {
-            Err(error) => results(&topics, |_| error),
-            Ok(verdicts) => results(&topics, |partition| {
-                let verdict = verdicts.iter().find(|(known, _)| known == partition);
-                verdict.map_or(ErrorCode::InvalidTxnState, |(_, error)| *error)
-            }),
+        return match services.transactions.verify_partitions(&request) {
+            Ok(verdicts) => each(verdicts),
+            Err(error) => {
+                let partitions = request.partitions.into_iter();
+                each(partitions.map(|at| (at, error)))
+            }
         };
     }
     let error = services.transactions.add_partitions(request).await;
-    let error = old_clients::understood(error, version, KNOWS_FENCED);
-    results(&topics, |_| error)
+    all(
+        &topics,
+        old_clients::understood(error, version, KNOWS_FENCED),
+    )
 }
 
-/// An outcome for each partition, in the order of the request.
-fn results(
-    topics: &[AddPartitionsToTxnTopic],
-    outcome: impl Fn(&TopicPartition) -> ErrorCode,
+/// An outcome of its own for each partition.
+fn each(
+    outcomes: impl IntoIterator<Item = (TopicPartition, ErrorCode)>,
 ) -> Vec<AddPartitionsToTxnTopicResult> {
-    let partition_result = |topic: &AddPartitionsToTxnTopic, partition: i32| {
-        let at = TopicPartition {
-            topic: topic.name.clone(),
-            partition,
-        };
-        AddPartitionsToTxnPartitionResult {
-            partition_index: partition,
-            partition_error_code: outcome(&at).code(),
+    let mut topics: Vec<AddPartitionsToTxnTopicResult> = Vec::new();
+    for (at, error) in outcomes {
+        let result = partition_result(at.partition, error);
+        match topics.last_mut().filter(|topic| topic.name == at.topic) {
+            Some(topic) => topic.results_by_partition.push(result),
+            None => topics.push(AddPartitionsToTxnTopicResult {
+                name: at.topic,
+                results_by_partition: vec![result],
+            }),
         }
-    };
+    }
+    topics
+}
+
+/// The same outcome for all partitions, as the request names them.
+fn all(topics: &[AddPartitionsToTxnTopic], error: ErrorCode) -> Vec<AddPartitionsToTxnTopicResult> {
     let topic_result = |topic: &AddPartitionsToTxnTopic| {
         let partitions = topic.partitions.iter();
         AddPartitionsToTxnTopicResult {
             name: topic.name.clone(),
-            results_by_partition: partitions.map(|p| partition_result(topic, *p)).collect(),
+            results_by_partition: partitions.map(|p| partition_result(*p, error)).collect(),
         }
     };
     topics.iter().map(topic_result).collect()
+}
+
+fn partition_result(partition_index: i32, error: ErrorCode) -> AddPartitionsToTxnPartitionResult {
+    AddPartitionsToTxnPartitionResult {
+        partition_index,
+        partition_error_code: error.code(),
+    }
 }
