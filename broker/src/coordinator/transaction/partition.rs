@@ -713,3 +713,7 @@ fn marker_outcome(error: ErrorCode) -> MarkerOutcome {
         _ => MarkerOutcome::Again,
     }
 }
+
+#[cfg(test)]
+#[path = "partition_test.rs"]
+mod tests;
