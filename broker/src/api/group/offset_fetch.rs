@@ -4,6 +4,7 @@
 //! and errors of the group have a place of their own; 5 leader epochs; 7 unstable offsets can be
 //! refused (KIP-447); 8 several groups (KIP-709); 9 is for the new group protocol.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytestring::ByteString;
@@ -108,12 +109,20 @@ async fn fetch_from_zookeeper(
 
 fn old_partitions(topics: Vec<OffsetFetchRequestTopic>) -> Vec<TopicPartition> {
     let topic = |t: OffsetFetchRequestTopic| expand(t.name, t.partition_indexes);
-    topics.into_iter().flat_map(topic).collect()
+    once_each(topics.into_iter().flat_map(topic))
 }
 
 fn partitions(topics: Vec<OffsetFetchRequestTopics>) -> Vec<TopicPartition> {
     let topic = |t: OffsetFetchRequestTopics| expand(t.name, t.partition_indexes);
-    topics.into_iter().flat_map(topic).collect()
+    once_each(topics.into_iter().flat_map(topic))
+}
+
+/// A partition that is named twice is answered once.
+fn once_each(partitions: impl Iterator<Item = TopicPartition>) -> Vec<TopicPartition> {
+    let mut seen = HashSet::new();
+    partitions
+        .filter(|partition| seen.insert(partition.clone()))
+        .collect()
 }
 
 fn expand(topic: ByteString, indexes: Vec<i32>) -> impl Iterator<Item = TopicPartition> {

@@ -2,7 +2,7 @@
 //!
 //! Behaviour from Kafka's `GroupMetadata.scala`.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytestring::ByteString;
 use kafka_wire::error_code::ErrorCode;
@@ -107,20 +107,17 @@ impl Offsets {
         self.committed.get(partition).map(|c| &c.value)
     }
 
-    /// What OffsetFetch answers: the given partitions, each once, or all that are committed.
+    /// What OffsetFetch answers: the given partitions, or all that are committed.
     pub fn fetch(
         &self,
         partitions: Option<&[TopicPartition]>,
         require_stable: bool,
     ) -> Vec<(TopicPartition, FetchedOffset)> {
         match partitions {
-            Some(list) => {
-                let mut seen = HashSet::new();
-                list.iter()
-                    .filter(|p| seen.insert(*p))
-                    .map(|p| (p.clone(), self.fetch_one(p, require_stable)))
-                    .collect()
-            }
+            Some(list) => list
+                .iter()
+                .map(|p| (p.clone(), self.fetch_one(p, require_stable)))
+                .collect(),
             None => self
                 .committed
                 .keys()

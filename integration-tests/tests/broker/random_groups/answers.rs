@@ -174,10 +174,14 @@ impl Tidy for WriteTxnMarkersResponse {
 }
 
 /// What kafka-dump-log says of a partition of `__consumer_offsets`, without what differs by chance:
-/// times, sizes, ids, the order of records in a batch and of members in a group.
-pub fn dumped(text: &str, ids: &Ids) -> Vec<String> {
+/// times, sizes, ids, the order of records in a batch and of members in a group. Batches of the groups
+/// that were given up are left out, and so that they can be, all offsets.
+pub fn dumped(text: &str, ids: &Ids, given_up: &[ByteString]) -> Vec<String> {
     const VARYING: &[&str] = &[
+        "baseOffset",
+        "lastOffset",
         "CreateTime",
+        "sequence",
         "position",
         "size",
         "crc",
@@ -212,6 +216,15 @@ pub fn dumped(text: &str, ids: &Ids) -> Vec<String> {
             _ => batches.push(vec![line]),
         }
     }
+    let is_given_up = |batch: &Vec<String>| {
+        let mut lines = batch.iter();
+        lines.any(|line| {
+            given_up.iter().any(|name| {
+                line.contains(&format!("group={name},")) || line.contains(&format!("group={name} "))
+            })
+        })
+    };
+    batches.retain(|batch| !is_given_up(batch));
     for batch in &mut batches {
         if let Some(records) = batch.get_mut(1..) {
             records.sort();

@@ -243,7 +243,7 @@ impl Script {
         let version = self.version(if instance.is_some() { 3 } else { 0 }, 5);
         let mut parts: Vec<(Pair<ByteString>, Bytes)> = Vec::new();
         for (place, id) in (0..).zip(self.actors[actor].crew.clone()) {
-            if self.chance(90) {
+            if self.chance(98) {
                 parts.push((id, consumer_bytes(1, &["t"], Some(&[place]))));
             }
         }
