@@ -717,16 +717,16 @@ fn simulate(seed: u64) {
     });
     assert!(
         run.is_ok(),
-        "seed {seed} fails: run `GROUP_SEED={seed} cargo test -p broker simulated`"
+        "seed {seed} fails: run `TANDEM_SEED={seed} cargo test -p broker simulated`"
     );
 }
 
 #[test]
 fn simulated_groups_keep_their_invariants_and_heal() {
-    let only = std::env::var("GROUP_SEED")
+    let only = std::env::var("TANDEM_SEED")
         .ok()
         .and_then(|seed| seed.parse().ok());
-    let count = std::env::var("GROUP_SEEDS")
+    let count = std::env::var("TANDEM_ROUNDS")
         .ok()
         .and_then(|n| n.parse().ok())
         .unwrap_or(150);

@@ -2,7 +2,7 @@
 //!
 //! Behaviour from Kafka's `GroupMetadata.scala`.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytestring::ByteString;
 use kafka_wire::error_code::ErrorCode;
@@ -73,10 +73,11 @@ pub type PendingTransactions = BTreeMap<i64, BTreeMap<TopicPartition, CommitReco
 #[derive(Clone, Debug, Default)]
 pub struct Offsets {
     committed: BTreeMap<TopicPartition, CommitRecord>,
-    /// Being appended.
-    pending: HashMap<TopicPartition, OffsetAndMetadata>,
-    /// Appended, or being appended, in transactions that are still open.
+    /// Appended in transactions that are still open.
     transactions: PendingTransactions,
+    /// Being appended, by producer or as plain commits. Kept apart, and each commit for itself, so
+    /// that one that fails (a fenced producer's, say) takes nothing away that is in the log.
+    in_flight: BTreeMap<Option<i64>, BTreeMap<TopicPartition, Vec<OffsetAndMetadata>>>,
 }
 
 impl Offsets {
@@ -87,14 +88,14 @@ impl Offsets {
     ) -> Offsets {
         Offsets {
             committed,
-            pending: HashMap::new(),
             transactions,
+            in_flight: BTreeMap::new(),
         }
     }
 
     /// Committed, being committed, or in a transaction.
     pub fn is_empty(&self) -> bool {
-        self.committed.is_empty() && self.pending.is_empty() && self.transactions.is_empty()
+        self.committed.is_empty() && self.transactions.is_empty() && self.in_flight.is_empty()
     }
 
     /// Committed partitions.
@@ -142,11 +143,9 @@ impl Offsets {
     }
 
     fn is_unstable(&self, partition: &TopicPartition) -> bool {
-        self.pending.contains_key(partition)
-            || self
-                .transactions
-                .values()
-                .any(|t| t.contains_key(partition))
+        let mut in_flight = self.in_flight.values();
+        let mut open = self.transactions.values();
+        in_flight.any(|t| t.contains_key(partition)) || open.any(|t| t.contains_key(partition))
     }
 
     /// A commit is about to be appended.
@@ -156,19 +155,9 @@ impl Offsets {
         partition: &TopicPartition,
         value: &OffsetAndMetadata,
     ) {
-        let key = detached_partition(partition);
-        match producer_id {
-            None => {
-                self.pending.insert(key, detached_value(value));
-            }
-            Some(id) => {
-                let record = CommitRecord {
-                    batch_offset: None,
-                    value: detached_value(value),
-                };
-                self.transactions.entry(id).or_default().insert(key, record);
-            }
-        }
+        let commits = self.in_flight.entry(producer_id).or_default();
+        let commits = commits.entry(detached_partition(partition)).or_default();
+        commits.push(detached_value(value));
     }
 
     /// A commit is in the log and replicated.
@@ -183,30 +172,17 @@ impl Offsets {
             batch_offset: Some(batch_offset),
             value: detached_value(value),
         };
-        if let Some(id) = producer_id {
-            let slot = self
-                .transactions
-                .get_mut(&id)
-                .and_then(|t| t.get_mut(partition));
-            if let Some(slot) = slot.filter(|s| s.value == record.value) {
-                *slot = record;
-            }
+        // Nothing is known of it if the topic was deleted meanwhile: then nothing must come back.
+        if !self.landed(producer_id, partition, value) {
             return;
         }
-        // Nothing is pending if the topic was deleted meanwhile: then nothing must come back.
-        let Some(pending) = self.pending.get(partition) else {
-            return;
+        let stored = match producer_id {
+            None => &mut self.committed,
+            Some(id) => self.transactions.entry(id).or_default(),
         };
-        let is_last = *pending == record.value;
-        if self
-            .committed
-            .get(partition)
-            .is_none_or(|c| c.older_than(&record))
-        {
-            self.committed.insert(detached_partition(partition), record);
-        }
-        if is_last {
-            self.pending.remove(partition);
+        let existing = stored.get(partition);
+        if existing.is_none_or(|existing| existing.older_than(&record)) {
+            stored.insert(detached_partition(partition), record);
         }
     }
 
@@ -217,25 +193,39 @@ impl Offsets {
         partition: &TopicPartition,
         value: &OffsetAndMetadata,
     ) {
-        match producer_id {
-            None => {
-                if self.pending.get(partition).is_some_and(|p| p == value) {
-                    self.pending.remove(partition);
-                }
-            }
-            Some(id) => {
-                if let Some(transaction) = self.transactions.get_mut(&id) {
-                    transaction.remove(partition);
-                    if transaction.is_empty() {
-                        self.transactions.remove(&id);
-                    }
-                }
-            }
-        }
+        self.landed(producer_id, partition, value);
     }
 
-    /// The marker of a transaction is in the log.
+    /// A commit is no longer on its way; false if that is not known of it.
+    fn landed(
+        &mut self,
+        producer_id: Option<i64>,
+        partition: &TopicPartition,
+        value: &OffsetAndMetadata,
+    ) -> bool {
+        let Some(partitions) = self.in_flight.get_mut(&producer_id) else {
+            return false;
+        };
+        let Some(commits) = partitions.get_mut(partition) else {
+            return false;
+        };
+        let place = commits.iter().position(|commit| commit == value);
+        if let Some(place) = place {
+            commits.remove(place);
+        }
+        if commits.is_empty() {
+            partitions.remove(partition);
+        }
+        if partitions.is_empty() {
+            self.in_flight.remove(&producer_id);
+        }
+        place.is_some()
+    }
+
+    /// The marker of a transaction is in the log. What is still on its way comes too late for it: its
+    /// producer was not told that it is stored.
     pub fn complete_transaction(&mut self, producer_id: i64, commit: bool) {
+        self.in_flight.remove(&Some(producer_id));
         let Some(transaction) = self.transactions.remove(&producer_id) else {
             return;
         };
@@ -253,20 +243,18 @@ impl Offsets {
         }
     }
 
-    /// Producers with open transactions here.
-    pub fn producers(&self) -> impl Iterator<Item = i64> {
-        self.transactions.keys().copied()
-    }
-
     /// Drops partitions; answers those that were committed. A transaction stays open though nothing
     /// of it is left: the group cannot go before its marker has come.
     pub fn remove(&mut self, partitions: &[TopicPartition]) -> Vec<TopicPartition> {
         let mut removed = Vec::new();
         for partition in partitions {
-            self.pending.remove(partition);
             for transaction in self.transactions.values_mut() {
                 transaction.remove(partition);
             }
+            self.in_flight.retain(|_, transaction| {
+                transaction.remove(partition);
+                !transaction.is_empty()
+            });
             if self.committed.remove(partition).is_some() {
                 removed.push(partition.clone());
             }
@@ -291,7 +279,9 @@ impl Offsets {
         subscribed: &BTreeSet<ByteString>,
     ) -> Vec<TopicPartition> {
         let is_expired = |partition: &TopicPartition, record: &CommitRecord| {
-            if subscribed.contains(&partition.topic) || self.pending.contains_key(partition) {
+            let commits = self.in_flight.get(&None);
+            let is_committing = commits.is_some_and(|commits| commits.contains_key(partition));
+            if is_committing || subscribed.contains(&partition.topic) {
                 return false;
             }
             match record.value.expire_timestamp_ms {
@@ -328,3 +318,7 @@ fn detached_value(value: &OffsetAndMetadata) -> OffsetAndMetadata {
         ..value.clone()
     }
 }
+
+#[cfg(test)]
+#[path = "offsets_test.rs"]
+mod tests;
