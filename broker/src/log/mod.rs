@@ -35,6 +35,7 @@ pub mod replace;
 pub mod scan;
 pub mod segment;
 pub mod segment_read;
+pub mod segment_recovery;
 pub mod snapshots;
 pub mod time_index;
 pub mod txn_index;

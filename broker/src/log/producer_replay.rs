@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use kafka_wire::records::batch::BatchHeader;
+use kafka_wire::records::control::EndTransactionMarker;
 
 use crate::log::append::AppendOrigin;
 use crate::log::codec::read_marker;
 use crate::log::entry::EntryHeader;
 use crate::log::error::StorageResult;
 use crate::log::producer_state::{CompletedTxn, ProducerBatch, ProducerStates};
-use crate::log::scan::{Located, Scanner};
+use crate::log::scan::Scanner;
 use crate::log::segment::Segment;
 use crate::log::snapshots::Snapshots;
 use crate::log::txn_index::AbortedTxn;
@@ -87,10 +88,15 @@ pub(super) fn load_producers(
             if let EntryHeader::V2(header) = entry.header
                 && header.has_producer_id()
             {
-                let bytes = scanner
-                    .bytes_of(&entry)
-                    .map_err(|error| segment.scan_error(error.into()))?;
-                apply_batch(&mut states, &header, bytes);
+                let marker = match header.is_control() {
+                    true => {
+                        let bytes = scanner.bytes_of(&entry);
+                        let bytes = bytes.map_err(|error| segment.scan_error(error.into()))?;
+                        read_marker(bytes).ok().flatten()
+                    }
+                    false => None,
+                };
+                apply_batch(&mut states, &header, marker);
             }
         }
     }
@@ -102,12 +108,8 @@ pub(super) fn load_producers(
 fn apply_batch(
     states: &mut ProducerStates,
     header: &BatchHeader,
-    bytes: &[u8],
+    marker: Option<EndTransactionMarker>,
 ) -> Vec<(CompletedTxn, i64)> {
-    let marker = match header.is_control() {
-        true => read_marker(bytes).ok().flatten(),
-        false => None,
-    };
     let batch = ProducerBatch {
         header: *header,
         marker,
@@ -125,27 +127,21 @@ fn apply_batch(
 ///
 /// # Errors
 /// [`crate::log::error::StorageError`] if the transaction index cannot be written.
-pub(super) fn note_producers(
+pub(super) fn note_batch(
     segment: &Segment,
     producers: &mut ProducerStates,
-    entry: &Located,
-    bytes: &[u8],
+    header: &BatchHeader,
+    marker: Option<EndTransactionMarker>,
 ) -> StorageResult<()> {
-    let EntryHeader::V2(header) = &entry.header else {
-        return Ok(());
-    };
-    if header.has_producer_id() {
-        for (txn, last_stable_offset) in apply_batch(producers, header, bytes) {
-            if txn.aborted {
-                segment.txn_index().append(AbortedTxn {
-                    producer_id: txn.producer_id,
-                    first_offset: txn.first_offset,
-                    last_offset: txn.last_offset,
-                    last_stable_offset,
-                })?;
-            }
+    for (txn, last_stable_offset) in apply_batch(producers, header, marker) {
+        if txn.aborted {
+            segment.txn_index().append(AbortedTxn {
+                producer_id: txn.producer_id,
+                first_offset: txn.first_offset,
+                last_offset: txn.last_offset,
+                last_stable_offset,
+            })?;
         }
     }
-    producers.set_end_offset(header.next_offset());
     Ok(())
 }

@@ -5,11 +5,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;
 
-use kafka_wire::records::batch::NO_TIMESTAMP;
-
 use crate::log::config::LogConfig;
 use crate::log::error::{IoContext, StorageResult};
-use crate::log::follower_batches::entry_crc_ok;
 use crate::log::interrupted::finish_interrupted_work;
 use crate::log::leader_epochs::LeaderEpochs;
 use crate::log::names::{
@@ -19,15 +16,11 @@ use crate::log::names::{
 use crate::log::partition_dir::PartitionDir;
 use crate::log::partition_log::{Loaded, PartitionLog, segment_jitter};
 use crate::log::partition_metadata;
-use crate::log::producer_replay::{load_producers, note_producers};
+use crate::log::producer_replay::load_producers;
 use crate::log::producer_state::ProducerStates;
-use crate::log::scan::{Located, ScanError, Scanner};
 use crate::log::segment::{SEGMENT_SUFFIXES, Segment};
+use crate::log::segment_recovery::{Verified, verify};
 use crate::log::snapshots::Snapshots;
-use crate::log::time_index::TimestampOffset;
-
-/// Bytes read at once when a whole segment is checked.
-const RECOVERY_CHUNK: usize = 1024 * 1024;
 
 /// What is known about a log before it is opened.
 #[derive(Debug, Clone, Copy)]
@@ -175,6 +168,7 @@ impl Loader<'_> {
                 continue;
             }
             let segment = self.open_segment(base_offset)?;
+            // Kafka goes on with an empty time index where none is; ours is complete.
             let has_indexes =
                 suffixes.contains(&INDEX_SUFFIX) && suffixes.contains(&TIME_INDEX_SUFFIX);
             let bad_txn_index =
@@ -205,36 +199,67 @@ impl Loader<'_> {
         let first = segments
             .partition_point(|segment| segment.base_offset() <= recovery_point)
             .saturating_sub(1);
+        let total = segments.len() - first;
         let mut producers = ProducerStates::default();
-        for index in first..segments.len() {
-            let segment = Arc::clone(&segments[index]);
-            let base_offset = segment.base_offset();
-            tracing::info!(
-                partition = %self.name, base_offset, "recovering unflushed segment {} of {}",
-                index - first + 1, segments.len() - first
-            );
-            if index == first {
-                self.producers_before(&mut producers, snapshots, &segments[..index], base_offset)?;
-            }
-            let cut = self.recover_segment(&segment, epochs, &mut producers)?;
-            if cut > 0 {
-                let next_offset = producers.end_offset().max(base_offset);
-                tracing::warn!(
-                    partition = %self.name, base_offset, bytes = cut, next_offset,
-                    "corruption found, cut the segment and dropped those behind it"
+        self.producers_before(
+            &mut producers,
+            snapshots,
+            &segments[..first],
+            segments
+                .get(first)
+                .map_or(0, |segment| segment.base_offset()),
+        )?;
+        // Segments are read side by side, as many as there are processors, and then noted one after the other.
+        let at_once = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut index = first;
+        while index < segments.len() {
+            let together = segments.len().min(index + at_once);
+            for verified in self.verify_together(&segments[index..together]) {
+                let segment = Arc::clone(&segments[index]);
+                let base_offset = segment.base_offset();
+                tracing::info!(
+                    partition = %self.name, base_offset, "recovering unflushed segment {} of {total}",
+                    index - first + 1
                 );
-                for later in segments.drain(index + 1..) {
-                    self.doom(&later, doomed_files)?;
+                let cut = verified?.apply(&segment, epochs, &mut producers)?;
+                index += 1;
+                if cut > 0 {
+                    let next_offset = producers.end_offset().max(base_offset);
+                    tracing::warn!(
+                        partition = %self.name, base_offset, bytes = cut, next_offset,
+                        "corruption found, cut the segment and dropped those behind it"
+                    );
+                    for later in segments.drain(index..) {
+                        self.doom(&later, doomed_files)?;
+                    }
+                    return snapshots.delete_where(|offset| offset > next_offset);
                 }
-                snapshots.delete_where(|offset| offset > next_offset)?;
-                return Ok(());
-            }
-            if let Some(next) = segments.get(index + 1) {
-                producers.set_end_offset(next.base_offset());
-                snapshots.take(&producers, self.options.log_start_offset, true)?;
+                if let Some(next) = segments.get(index) {
+                    producers.set_end_offset(next.base_offset());
+                    snapshots.take(&producers, self.options.log_start_offset, true)?;
+                }
             }
         }
         Ok(())
+    }
+
+    fn verify_together(&self, segments: &[Arc<Segment>]) -> Vec<StorageResult<Verified>> {
+        let interval = self.config.index_interval_bytes;
+        let verify_one = |segment: &Arc<Segment>| verify(segment, interval, &self.name);
+        if let [segment] = segments {
+            return vec![verify_one(segment)];
+        }
+        std::thread::scope(|scope| {
+            let walks: Vec<_> = segments
+                .iter()
+                .map(|segment| (segment, scope.spawn(move || verify_one(segment))))
+                .collect();
+            // A walk that panicked is tried again here, where the panic is seen.
+            walks
+                .into_iter()
+                .map(|(segment, walk)| walk.join().unwrap_or_else(|_| verify_one(segment)))
+                .collect()
+        })
     }
 
     /// Re-reads one segment: rebuilds its indexes, notes epochs and producers, cuts it where it is bad.
@@ -245,46 +270,8 @@ impl Loader<'_> {
         epochs: &mut LeaderEpochs,
         producers: &mut ProducerStates,
     ) -> StorageResult<u64> {
-        segment.txn_index().reset()?;
-        let base_offset = segment.base_offset();
-        let size = segment.size();
-        let mut scanner = Scanner::with_chunk(segment.file(), 0, size, RECOVERY_CHUNK);
-        let mut rebuilt = RebuiltIndexes::new(base_offset, self.config.index_interval_bytes);
-        loop {
-            let entry = match scanner.next_entry() {
-                Ok(Some(entry)) => entry,
-                Ok(None) => break,
-                Err(ScanError::Corrupt { position, reason }) => {
-                    tracing::warn!(partition = %self.name, base_offset, position, reason, "invalid batch");
-                    break;
-                }
-                Err(error) => return Err(segment.scan_error(error)),
-            };
-            let header = &entry.header;
-            let bytes = scanner
-                .bytes_of(&entry)
-                .map_err(|error| segment.scan_error(error.into()))?;
-            let in_order = header.last_offset() > rebuilt.last_offset
-                && segment.can_hold(header.last_offset());
-            if !in_order || !entry_crc_ok(header, bytes) {
-                tracing::warn!(
-                    partition = %self.name, base_offset, position = entry.position,
-                    "invalid batch: wrong checksum or offset"
-                );
-                break;
-            }
-            note_producers(segment, producers, &entry, bytes)?;
-            rebuilt.add(segment, &entry)?;
-            let epoch = header.leader_epoch();
-            if epoch >= 0 && epochs.latest().is_none_or(|latest| epoch > latest.epoch) {
-                epochs.assign(epoch, header.base_offset())?;
-            }
-        }
-        segment.offset_index().file().replace(&rebuilt.offsets)?;
-        segment.time_index().file().replace(&rebuilt.times)?;
-        segment.recovered(rebuilt.end, rebuilt.max)?;
-        segment.deactivate()?;
-        Ok(size - rebuilt.end)
+        verify(segment, self.config.index_interval_bytes, &self.name)?
+            .apply(segment, epochs, producers)
     }
 
     /// The log's end. After a clean stop an index may still have been damaged, and is rebuilt; records that were, are not cut: nothing
@@ -372,60 +359,5 @@ impl Loader<'_> {
         states.set_end_offset(log_end);
         snapshots.take(&states, log_start, true)?;
         Ok(states)
-    }
-}
-
-/// The indexes of a segment as a walk over its batches builds them; written at its end, each in one call.
-struct RebuiltIndexes {
-    offsets: Vec<u8>,
-    times: Vec<u8>,
-    interval: u64,
-    /// Position behind the last good batch, and at the last index entry.
-    end: u64,
-    indexed: u64,
-    last_offset: i64,
-    max: TimestampOffset,
-    last_time: i64,
-}
-
-impl RebuiltIndexes {
-    fn new(base_offset: i64, interval: u32) -> Self {
-        RebuiltIndexes {
-            offsets: Vec::new(),
-            times: Vec::new(),
-            interval: u64::from(interval),
-            end: 0,
-            indexed: 0,
-            last_offset: base_offset - 1,
-            max: TimestampOffset {
-                timestamp: NO_TIMESTAMP,
-                offset: base_offset,
-            },
-            last_time: NO_TIMESTAMP,
-        }
-    }
-
-    fn add(&mut self, segment: &Segment, entry: &Located) -> StorageResult<()> {
-        self.last_offset = entry.header.last_offset();
-        if entry.header.max_timestamp() > self.max.timestamp {
-            self.max = TimestampOffset {
-                timestamp: entry.header.max_timestamp(),
-                offset: self.last_offset,
-            };
-        }
-        if self.end - self.indexed > self.interval {
-            let position = self.end as u32;
-            let bytes = segment.offset_index().encode(self.last_offset, position)?;
-            self.offsets.extend(bytes);
-            if self.max.timestamp > self.last_time
-                && let Some(bytes) = segment.time_index().encode(self.max)
-            {
-                self.times.extend(bytes);
-                self.last_time = self.max.timestamp;
-            }
-            self.indexed = self.end;
-        }
-        self.end = entry.end();
-        Ok(())
     }
 }

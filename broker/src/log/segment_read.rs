@@ -134,23 +134,23 @@ impl Segment {
         Ok(next)
     }
 
-    /// Whether the last entry of the offset index leads to a batch that ends at its offset or above.
+    /// Whether the last entry of the offset index leads to a batch that starts at its offset or below.
     ///
     /// # Errors
     /// [`StorageError::Io`] if log or index cannot be read.
     pub fn offset_index_fits(&self) -> StorageResult<bool> {
         let (last, size) = (self.offset_index.last()?, self.size());
         let position = u64::from(last.position);
-        if position == 0 || size == 0 {
-            return Ok(last.offset == self.base_offset || self.offset_index.file().is_empty());
+        if self.offset_index.file().is_empty() {
+            return Ok(true);
         }
-        if position >= size {
+        if position == 0 || position >= size {
             return Ok(false);
         }
         match Scanner::new(&self.log, position, size).next_entry() {
-            Ok(Some(entry)) => Ok(entry.header.last_offset() >= last.offset
-                && entry.header.base_offset() <= last.offset
-                && last.offset > self.base_offset),
+            Ok(Some(entry)) => {
+                Ok(entry.header.base_offset() <= last.offset && last.offset > self.base_offset)
+            }
             Ok(None) | Err(ScanError::Corrupt { .. }) => Ok(false),
             Err(error) => Err(self.scan_error(error)),
         }

@@ -299,6 +299,12 @@ fn compare(end: End) -> Result<()> {
     let mut talk = Talk::with(stack.broker.address())?;
     wait_for_leaders(&mut talk, TOPIC, partitions)?;
     write_everything(&mut talk, partitions, 30..46)?;
+    // The last segment is to have batches enough for everything that is done to it.
+    let mut number = 46;
+    while Segments::of(&partition_directory(&stack.broker, 0))?.last_bytes()? < 700 {
+        write_everything(&mut talk, partitions, number..number + 1)?;
+        number += 1;
+    }
     match end {
         End::Clean => drop(stack.broker.stop()?),
         End::Killed | End::KilledUnflushed => kill(&mut stack)?,

@@ -33,6 +33,11 @@ impl Segments {
         })
     }
 
+    /// How long the last segment is.
+    pub fn last_bytes(&self) -> Result<u64> {
+        Ok(fs::metadata(self.last("log"))?.len())
+    }
+
     fn path(&self, base: i64, suffix: &str) -> PathBuf {
         self.directory.join(format!("{base:020}.{suffix}"))
     }
