@@ -10,7 +10,6 @@ use kafka_wire::message::{Message, Request, decode_exact};
 use kafka_wire::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
 use kafka_wire::messages::delete_topics::DeleteTopicsRequest;
 use kafka_wire::messages::metadata::{MetadataRequest, MetadataRequestTopic};
-use rustix::net::RecvFlags;
 
 use crate::frames::{self, ANSWER_HEADER, FetchTerms, Fetched};
 
@@ -21,7 +20,7 @@ const CREATE_VERSION: i16 = 4;
 const DELETE_VERSION: i16 = 3;
 const METADATA_VERSION: i16 = 8;
 /// How much is thrown away in one system call, in bytes.
-const DISCARD_BYTES: usize = 4 << 20;
+const DISCARD_BYTES: usize = 64 << 10;
 
 /// One connection.
 #[derive(Debug)]
@@ -108,15 +107,14 @@ impl Client {
         frames::fetched(head, topic)
     }
 
-    /// Throws the records away that follow; the system does not even copy them.
+    /// Throws the records away that follow; as a consumer, it takes them out of the system's buffers first.
     pub fn discard_fetched(&mut self, topic: &str, answer: Fetched) -> Result<()> {
         let mut left = answer.size + 4 - frames::fetch_answer_head(topic);
-        // The length counts, the memory is never written to: see tcp(7) on MSG_TRUNC.
         self.nowhere.resize(DISCARD_BYTES, 0);
         while left > 0 {
-            let buffer = &mut self.nowhere[..left.min(DISCARD_BYTES)];
-            let flags = RecvFlags::TRUNC | RecvFlags::WAITALL;
-            let (_, bytes) = rustix::net::recv(&self.stream, buffer, flags)?;
+            let bytes = self
+                .stream
+                .read(&mut self.nowhere[..left.min(DISCARD_BYTES)])?;
             ensure!(bytes > 0, "the broker closed the connection");
             left -= bytes;
         }

@@ -4,7 +4,7 @@
 //! Environment: `TANDEM_BENCH_SHORT=1` does a little of everything, to see that it works; `TANDEM_BENCH_ROUNDS` (3);
 //! `TANDEM_BENCH_PHASES` (`idle,steady,latency,stock,start,recovery`); `TANDEM_BENCH_CASES` takes only the steady cases
 //! whose name contains it; `TANDEM_BENCH_OURS=1` leaves Apache's out; `TANDEM_BENCH_RECOVERY_MB` (2000) is how much an
-//! unclean log holds.
+//! unclean log holds, `TANDEM_BENCH_PASS_MS` (2000) how long a load goes on.
 
 mod cases;
 mod client;
@@ -67,6 +67,9 @@ impl Settings {
         }
         if let Some(rounds) = number("TANDEM_BENCH_ROUNDS")? {
             settings.rounds = usize::try_from(rounds)?;
+        }
+        if let Some(millis) = number("TANDEM_BENCH_PASS_MS")? {
+            settings.pass = Duration::from_millis(millis);
         }
         if let Some(megabytes) = number("TANDEM_BENCH_RECOVERY_MB")? {
             settings.recovery_bytes = megabytes * 1_000_000;
