@@ -1,12 +1,16 @@
 //! Shell: a file of fixed-size entries in rising order, the ground of both indexes (`AbstractIndex.java`).
 //!
 //! The active segment's file is extended to its full size with a hole and cut to its entries on roll and close, so that an Apache
-//! broker can map it. Nothing is kept in memory but the number of entries; lookups read the file, which is in the page cache.
+//! broker can map it. The newest entries of the segment that is appended to are kept in memory and written some at a time; all others are
+//! only in the file, which is in the page cache. What a killed process had not written, recovery makes again from the log.
 
 use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
 
 use crate::log::error::{IoContext, StorageError, StorageResult};
 use crate::log::names::DELETED_SUFFIX;
@@ -16,6 +20,17 @@ use crate::log::partition_dir::PartitionDir;
 const BLOCK_ENTRIES: u32 = 256;
 /// Largest entry of any index, in bytes.
 const MAX_ENTRY_BYTES: usize = 12;
+
+/// Entries that are kept in memory before they are written with one system call.
+const TAIL_ENTRIES: usize = 64;
+
+/// Entries that are not written yet.
+#[derive(Debug, Default)]
+struct Tail {
+    /// Number of the first of them.
+    first: u32,
+    bytes: Vec<u8>,
+}
 
 /// A file of `entry_bytes` long entries.
 #[derive(Debug)]
@@ -27,6 +42,7 @@ pub struct IndexFile {
     file: OnceLock<File>,
     entries: AtomicU32,
     max_entries: AtomicU32,
+    tail: Mutex<Tail>,
 }
 
 impl IndexFile {
@@ -62,6 +78,7 @@ impl IndexFile {
             file: OnceLock::new(),
             entries: AtomicU32::new(entries),
             max_entries: AtomicU32::new(entries),
+            tail: Mutex::default(),
         })
     }
 
@@ -96,6 +113,8 @@ impl IndexFile {
     /// # Errors
     /// [`StorageError`] if the file cannot be cut.
     pub fn trim(&self) -> StorageResult<()> {
+        self.write_tail()?;
+        *self.tail.lock() = Tail::default();
         let entries = self.len();
         self.set_len(u64::from(entries) * u64::from(self.entry_bytes))?;
         self.max_entries.store(entries, Ordering::Relaxed);
@@ -108,12 +127,28 @@ impl IndexFile {
     /// [`StorageError`] if it cannot be written.
     pub fn append(&self, entry: &[u8]) -> StorageResult<()> {
         let entries = self.len();
-        let position = u64::from(entries) * u64::from(self.entry_bytes);
-        let file = self.file()?;
-        file.write_all_at(entry, position)
-            .context("write", &self.dir.file(self.base_offset, self.suffix))?;
+        let is_full = {
+            let mut tail = self.tail.lock();
+            if tail.bytes.is_empty() {
+                tail.first = entries;
+            }
+            tail.bytes.extend_from_slice(entry);
+            tail.bytes.len() >= TAIL_ENTRIES * self.entry_bytes as usize
+        };
         self.entries.store(entries + 1, Ordering::Release);
         self.max_entries.fetch_max(entries + 1, Ordering::Relaxed);
+        if is_full { self.write_tail() } else { Ok(()) }
+    }
+
+    /// Writes the entries that are only in memory.
+    fn write_tail(&self) -> StorageResult<()> {
+        let mut tail = self.tail.lock();
+        if tail.bytes.is_empty() {
+            return Ok(());
+        }
+        let position = u64::from(tail.first) * u64::from(self.entry_bytes);
+        self.done("write", self.file()?.write_all_at(&tail.bytes, position))?;
+        tail.bytes.clear();
         Ok(())
     }
 
@@ -141,6 +176,7 @@ impl IndexFile {
         if entries >= self.len() {
             return Ok(());
         }
+        self.write_tail()?;
         self.entries.store(entries, Ordering::Release);
         // Cut first so that the dropped entries read as zeros, as in a new file.
         self.set_len(u64::from(entries) * u64::from(self.entry_bytes))?;
@@ -157,15 +193,26 @@ impl IndexFile {
         Ok(entry)
     }
 
-    /// Finds the last entry for which `not_above` holds; it must hold for a front part of the entries.
+    /// Finds the last entry for which `not_above` holds; it must hold for a front part of the entries. `near` is where it may
+    /// well be, or somewhat later: then it takes one read.
     ///
     /// # Errors
     /// [`StorageError`] if the file cannot be read.
     pub fn last_where(
         &self,
+        near: u32,
         not_above: impl Fn(&[u8]) -> bool,
     ) -> StorageResult<Option<(u32, [u8; MAX_ENTRY_BYTES])>> {
-        let (mut low, mut high) = (0, self.len()); // the first entry above is in low..=high
+        let len = self.len();
+        if near > 0 && near < len {
+            let high = len.min(near + BLOCK_ENTRIES);
+            if let Some((slot, entry)) = self.last_within(near, high, &not_above)?
+                && (slot + 1 < high || high == len)
+            {
+                return Ok(Some((slot, entry)));
+            }
+        }
+        let (mut low, mut high) = (0, len); // the first entry above is in low..=high
         while high - low > BLOCK_ENTRIES {
             let middle = low + (high - low) / 2;
             if not_above(&self.entry(middle)?) {
@@ -174,6 +221,16 @@ impl IndexFile {
                 high = middle;
             }
         }
+        self.last_within(low, high, &not_above)
+    }
+
+    /// The last of the entries `low..high`, of which there are at most [`BLOCK_ENTRIES`], for which `not_above` holds.
+    fn last_within(
+        &self,
+        low: u32,
+        high: u32,
+        not_above: &impl Fn(&[u8]) -> bool,
+    ) -> StorageResult<Option<(u32, [u8; MAX_ENTRY_BYTES])>> {
         let width = self.entry_bytes as usize;
         let mut block = [0; BLOCK_ENTRIES as usize * MAX_ENTRY_BYTES];
         let block = &mut block[..(high - low) as usize * width];
@@ -195,9 +252,8 @@ impl IndexFile {
     /// # Errors
     /// [`StorageError`] if syncing fails.
     pub fn sync(&self) -> StorageResult<()> {
-        self.file()?
-            .sync_all()
-            .context("sync", &self.dir.file(self.base_offset, self.suffix))
+        self.write_tail()?;
+        self.done("sync", self.file()?.sync_all())
     }
 
     /// Makes the file if it is not there.
@@ -209,19 +265,44 @@ impl IndexFile {
     }
 
     fn set_len(&self, bytes: u64) -> StorageResult<()> {
-        self.file()?
-            .set_len(bytes)
-            .context("resize", &self.dir.file(self.base_offset, self.suffix))
+        self.done("resize", self.file()?.set_len(bytes))
+    }
+
+    /// Names the file in a failure; its path is put together only then.
+    fn done<T>(&self, action: &'static str, result: io::Result<T>) -> StorageResult<T> {
+        match result {
+            Ok(value) => Ok(value),
+            failed => failed.context(action, &self.dir.file(self.base_offset, self.suffix)),
+        }
     }
 
     fn read(&self, slot: u32, out: &mut [u8]) -> StorageResult<()> {
-        if out.is_empty() {
+        let width = self.entry_bytes as usize;
+        let in_file = {
+            let tail = self.tail.lock();
+            let first = tail.first as usize * width;
+            let start = slot as usize * width;
+            if tail.bytes.is_empty() || start + out.len() <= first {
+                out.len()
+            } else {
+                let in_file = first.saturating_sub(start);
+                let from = start.saturating_sub(first);
+                match tail.bytes.get(from..from + out.len() - in_file) {
+                    Some(held) => {
+                        out[in_file..].copy_from_slice(held);
+                        in_file
+                    }
+                    // Not entries that are there: the file will say so.
+                    None => out.len(),
+                }
+            }
+        };
+        if in_file == 0 {
             return Ok(());
         }
         let position = u64::from(slot) * u64::from(self.entry_bytes);
-        self.file()?
-            .read_exact_at(out, position)
-            .context("read", &self.dir.file(self.base_offset, self.suffix))
+        let read = self.file()?.read_exact_at(&mut out[..in_file], position);
+        self.done("read", read)
     }
 
     /// The open file; opened on first use, since most indexes are never looked at.

@@ -94,21 +94,20 @@ impl OffsetIndex {
     /// # Errors
     /// [`StorageError`] if the file cannot be read.
     pub fn lookup(&self, offset: i64) -> StorageResult<OffsetPosition> {
-        let found = self
-            .file
-            .last_where(|entry| self.parse(entry).offset <= offset)?;
-        Ok(found.map_or(self.start(), |(_, entry)| self.parse(&entry)))
+        Ok(self.lookup_near(offset, 0)?.1)
     }
 
-    /// The last entry whose position is not above `position`; the segment's start if there is none.
+    /// The same with the entry's number (0 for the start); `near` is the number of an entry somewhat before it, if one is known, else 0.
     ///
     /// # Errors
     /// [`StorageError`] if the file cannot be read.
-    pub fn lookup_position(&self, position: u32) -> StorageResult<OffsetPosition> {
+    pub fn lookup_near(&self, offset: i64, near: u32) -> StorageResult<(u32, OffsetPosition)> {
         let found = self
             .file
-            .last_where(|entry| self.parse(entry).position <= position)?;
-        Ok(found.map_or(self.start(), |(_, entry)| self.parse(&entry)))
+            .last_where(near, |entry| self.parse(entry).offset <= offset)?;
+        Ok(found.map_or((0, self.start()), |(slot, entry)| {
+            (slot, self.parse(&entry))
+        }))
     }
 
     /// The offset of the first entry whose position is `position` or above.
@@ -118,7 +117,7 @@ impl OffsetIndex {
     pub fn first_offset_from(&self, position: u32) -> StorageResult<Option<i64>> {
         let below = self
             .file
-            .last_where(|entry| self.parse(entry).position < position)?;
+            .last_where(0, |entry| self.parse(entry).position < position)?;
         let slot = below.map_or(0, |(slot, _)| slot + 1);
         if slot >= self.file.len() {
             return Ok(None);
@@ -133,7 +132,7 @@ impl OffsetIndex {
     pub fn truncate_to(&self, offset: i64) -> StorageResult<()> {
         let below = self
             .file
-            .last_where(|entry| self.parse(entry).offset < offset)?;
+            .last_where(0, |entry| self.parse(entry).offset < offset)?;
         self.file.truncate(below.map_or(0, |(slot, _)| slot + 1))
     }
 
@@ -190,7 +189,10 @@ mod tests {
                 }
             );
         }
-        assert_eq!(index.lookup_position(12_399).unwrap().position, 12_300);
+        for near in 0..130 {
+            let (slot, found) = index.lookup_near(2_239, near).unwrap();
+            assert_eq!((slot, found.position), (122, 12_300), "near {near}");
+        }
         assert_eq!(
             index.first_offset_from(12_301).unwrap(),
             Some(1_000 + 1_240)

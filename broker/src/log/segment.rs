@@ -58,6 +58,7 @@ pub(super) struct SegmentState {
     /// Offset after the last record; known for the segment that is appended to.
     pub(super) next_offset: i64,
     pub(super) recent: VecDeque<RecentAppend>,
+    pub(super) readers: Readers,
 }
 
 /// Where one of the last batches lies.
@@ -67,6 +68,37 @@ pub(super) struct RecentAppend {
     pub(super) last_offset: i64,
     pub(super) position: u64,
     pub(super) end: u64,
+}
+
+/// Readers that are remembered: consumers of one partition are few.
+const READERS: usize = 4;
+
+/// Where readers were in the offset index, so that whoever reads on finds its place near there.
+#[derive(Debug, Default)]
+pub(super) struct Readers {
+    /// The offsets they asked for, and the numbers of the entries that led there.
+    seen: [(i64, u32); READERS],
+    next: usize,
+}
+
+impl Readers {
+    /// The reader that was last before `offset` and its entry; the reader to be forgotten and 0 if there is none.
+    pub(super) fn before(&mut self, offset: i64) -> (usize, u32) {
+        let before = |(_, seen): &(usize, &(i64, u32))| seen.1 > 0 && seen.0 <= offset;
+        let seen = self.seen.iter().enumerate();
+        match seen.filter(before).max_by_key(|(_, seen)| seen.0) {
+            Some((reader, seen)) => (reader, seen.1),
+            None => {
+                self.next = (self.next + 1) % READERS;
+                (self.next, 0)
+            }
+        }
+    }
+
+    /// Notes where a reader is now.
+    pub(super) fn note(&mut self, reader: usize, offset: i64, slot: u32) {
+        self.seen[reader] = (offset, slot);
+    }
 }
 
 impl Segment {
@@ -108,6 +140,7 @@ impl Segment {
                 roll_jitter_ms,
                 next_offset: base_offset,
                 recent: VecDeque::new(),
+                readers: Readers::default(),
             }),
         })
     }
@@ -331,7 +364,8 @@ impl Segment {
         let mut written = loop {
             match rustix::io::pwritev(&*self.log, &slices, position) {
                 Err(rustix::io::Errno::INTR) => {}
-                other => break other.context("write", &path())?,
+                Ok(written) => break written,
+                failed => break failed.context("write", &path())?,
             }
         };
         // A short write is rare (a full disk, a signal); finish it part by part.
@@ -380,6 +414,7 @@ impl Segment {
         let mut state = self.state.lock();
         state.max_timestamp = Some(max);
         state.recent.clear();
+        state.readers = Readers::default();
         state.bytes_since_index_entry = 0;
         state.next_offset = offset;
         if position == 0 {
@@ -400,6 +435,7 @@ impl Segment {
         state.max_timestamp = Some(max);
         state.first_timestamp = None;
         state.recent.clear();
+        state.readers = Readers::default();
         Ok(())
     }
 

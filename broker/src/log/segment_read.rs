@@ -24,7 +24,10 @@ impl Segment {
         if let Some(range) = self.find_recent(offset) {
             return Ok(Some(range));
         }
-        let start = u64::from(self.offset_index.lookup(offset)?.position);
+        let (reader, near) = self.state.lock().readers.before(offset);
+        let (slot, found) = self.offset_index.lookup_near(offset, near)?;
+        self.state.lock().readers.note(reader, offset, slot);
+        let start = u64::from(found.position);
         let start = if start > size { 0 } else { start };
         let mut scanner = Scanner::new(&self.log, start, size);
         loop {

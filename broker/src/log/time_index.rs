@@ -91,7 +91,7 @@ impl TimeIndex {
     pub fn lookup(&self, timestamp: i64) -> StorageResult<TimestampOffset> {
         let found = self
             .file
-            .last_where(|entry| self.parse(entry).timestamp <= timestamp)?;
+            .last_where(0, |entry| self.parse(entry).timestamp <= timestamp)?;
         Ok(found.map_or(self.start(), |(_, entry)| self.parse(&entry)))
     }
 
@@ -102,7 +102,7 @@ impl TimeIndex {
     pub fn truncate_to(&self, offset: i64) -> StorageResult<()> {
         let below = self
             .file
-            .last_where(|entry| self.parse(entry).offset < offset)?;
+            .last_where(0, |entry| self.parse(entry).offset < offset)?;
         self.file.truncate(below.map_or(0, |(slot, _)| slot + 1))
     }
 

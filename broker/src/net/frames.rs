@@ -30,6 +30,8 @@ pub struct Frames {
     buffer: BytesMut,
     limit: usize,
     read_bytes: usize,
+    /// The largest request that really came, in bytes: room for as much is made at once.
+    proven: usize,
 }
 
 impl Frames {
@@ -39,6 +41,7 @@ impl Frames {
             buffer: BytesMut::new(),
             limit,
             read_bytes: MIN_READ_BYTES,
+            proven: 0,
         }
     }
 
@@ -53,6 +56,7 @@ impl Frames {
         if self.buffer.len() < 4 + size {
             return Ok(None);
         }
+        self.proven = self.proven.max(4 + size);
         self.buffer.advance(4);
         Ok(Some(self.buffer.split_to(size).freeze()))
     }
@@ -63,7 +67,7 @@ impl Frames {
             Ok(Some(size)) => (4 + size).saturating_sub(self.buffer.len()),
             _ => 0,
         };
-        let growth = GROWTH_BYTES.max(self.buffer.len());
+        let growth = GROWTH_BYTES.max(self.buffer.len()).max(self.proven);
         self.buffer.reserve(missing.clamp(self.read_bytes, growth));
         &mut self.buffer
     }
@@ -87,6 +91,7 @@ impl Frames {
         if self.buffer.is_empty() && self.buffer.capacity() > IDLE_BYTES {
             self.buffer = BytesMut::new();
             self.read_bytes = MIN_READ_BYTES;
+            self.proven = 0;
         }
     }
 

@@ -15,7 +15,7 @@ use zstd::stream::raw::{Decoder, InBuffer, Operation as _, OutBuffer};
 use crate::records::{lz4, snappy};
 
 /// How much output room a decoder starts with for each byte of input, and gets more of.
-const EXPECTED_RATIO: usize = 4;
+pub(super) const EXPECTED_RATIO: usize = 4;
 /// Java looks for another member only behind one if more bytes than this are left.
 const GZIP_HEADER_AND_TRAILER: usize = 18;
 /// Kafka's level for zstd.

@@ -10,7 +10,7 @@
 //! hashed the magic as well, so in message sets of magic 0 Kafka writes it that way and ignores it
 //! when it reads. Blocks must be independent of each other.
 
-use crate::records::compression::{Codec, CompressionError};
+use crate::records::compression::{Codec, CompressionError, EXPECTED_RATIO};
 
 const MAGIC: [u8; 4] = 0x184d_2204u32.to_le_bytes();
 const VERSION_BITS: u8 = 0x40;
@@ -88,6 +88,7 @@ pub fn unpack(
 ) -> Result<(), CompressionError> {
     let mut input = Input { rest: data };
     let (flags, max_block) = read_header(&mut input, data, checksum)?;
+    out.reserve(data.len().saturating_mul(EXPECTED_RATIO).min(max_bytes));
     loop {
         let head = input.u32("block length")?;
         let length = (head & !STORED) as usize;
