@@ -1,7 +1,8 @@
 //! Pure: entries of a `.log` file: the front of a batch of any magic, and what an append adds.
 
 use kafka_wire::records::batch::{
-    BatchHeader, LOG_OVERHEAD, MAGIC_POSITION, MAGIC_V2, NO_LEADER_EPOCH, NO_TIMESTAMP,
+    BATCH_HEADER_LEN, BatchError, BatchHeader, LOG_OVERHEAD, MAGIC_POSITION, MAGIC_V2,
+    NO_LEADER_EPOCH, NO_TIMESTAMP,
 };
 
 /// Smallest size field of a message of magic 0: checksum, magic, attributes and two lengths.
@@ -51,7 +52,7 @@ impl EntryHeader {
             return Ok(None);
         }
         match magic {
-            MAGIC_V2 => match BatchHeader::parse(bytes) {
+            MAGIC_V2.. => match parse_v2(bytes) {
                 Ok(header) => Ok(Some(EntryHeader::V2(header))),
                 Err(error) => Err(error.to_string()),
             },
@@ -121,6 +122,19 @@ impl EntryHeader {
             EntryHeader::V2(header) => header.partition_leader_epoch,
             EntryHeader::Legacy { .. } => NO_LEADER_EPOCH,
         }
+    }
+}
+
+/// The header of a batch of magic 2. Kafka takes a higher magic for the same form, keeps such a batch and hands it out; the
+/// checksum does not cover the magic.
+fn parse_v2(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
+    match bytes.first_chunk::<BATCH_HEADER_LEN>() {
+        Some(head) if head[MAGIC_POSITION] as i8 != MAGIC_V2 => {
+            let mut head = *head;
+            head[MAGIC_POSITION] = MAGIC_V2 as u8;
+            BatchHeader::parse(&head)
+        }
+        _ => BatchHeader::parse(bytes),
     }
 }
 
