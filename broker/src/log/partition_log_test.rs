@@ -201,6 +201,26 @@ fn clean_and_unclean_reopening_keep_everything() {
     }
 }
 
+/// A client repeats what was not acknowledged, maybe after more than one crash.
+#[test]
+fn repeated_batches_are_known_after_several_crashes() {
+    let dir = TempDir::new().unwrap();
+    let settings = config(&[("segment.bytes", "700")]);
+    let log = open(&dir, Arc::clone(&settings), true, 0);
+    for i in 0..6 {
+        append(&log, &idempotent(1, 200, NOW, 7, 0, i)).unwrap();
+    }
+    drop(log);
+    for crash in 0..3 {
+        let log = open(&dir, Arc::clone(&settings), false, 0);
+        for i in 1..6 {
+            let repeated = append(&log, &idempotent(1, 200, NOW, 7, 0, i)).unwrap();
+            let known = (repeated.duplicate, repeated.first_offset);
+            assert_eq!(known, (true, i64::from(i)), "crash {crash}");
+        }
+    }
+}
+
 #[test]
 fn retention_removes_whole_old_segments() {
     let dir = TempDir::new().unwrap();

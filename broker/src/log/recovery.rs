@@ -74,14 +74,15 @@ impl Loader<'_> {
         let mut snapshots = Snapshots::open(self.dir)?;
         let mut doomed_files = Vec::new();
         let mut segments = self.open_segments(&mut epochs, &mut snapshots)?;
-        if !self.options.clean {
-            self.recover(
+        let recovered = match self.options.clean {
+            true => None,
+            false => Some(self.recover(
                 &mut segments,
                 &mut epochs,
                 &mut snapshots,
                 &mut doomed_files,
-            )?;
-        }
+            )?),
+        };
         let mut log_end = self.log_end(&mut segments, &mut epochs, &mut snapshots)?;
         let checkpointed_start = self.options.log_start_offset;
         if log_end < checkpointed_start && !segments.is_empty() {
@@ -108,7 +109,7 @@ impl Loader<'_> {
             .map(|segment| segment.base_offset())
             .collect();
         snapshots.delete_strays(&bases)?;
-        let producers = self.producers(&mut snapshots, &segments, log_start, log_end)?;
+        let producers = self.producers(&mut snapshots, &segments, log_start, log_end, recovered)?;
         if let Some(active) = segments.last() {
             active.activate(self.config, log_end)?;
         }
@@ -188,27 +189,27 @@ impl Loader<'_> {
     }
 
     /// Checks every segment that may hold unflushed records; cuts at the first bad byte and drops what follows.
+    /// Answers the producers as of the end of what is left.
     fn recover(
         &self,
         segments: &mut Vec<Arc<Segment>>,
         epochs: &mut LeaderEpochs,
         snapshots: &mut Snapshots,
         doomed_files: &mut Vec<(String, i64)>,
-    ) -> StorageResult<()> {
+    ) -> StorageResult<ProducerStates> {
         let recovery_point = self.options.recovery_point;
         let first = segments
             .partition_point(|segment| segment.base_offset() <= recovery_point)
             .saturating_sub(1);
         let total = segments.len() - first;
         let mut producers = ProducerStates::default();
-        self.producers_before(
-            &mut producers,
-            snapshots,
-            &segments[..first],
-            segments
-                .get(first)
-                .map_or(0, |segment| segment.base_offset()),
-        )?;
+        let from = segments
+            .get(first)
+            .map_or(0, |segment| segment.base_offset());
+        // Later snapshots go, those of an earlier recovery, too: of each producer they have one batch only, and its
+        // client may still repeat the ones before. What is read again has them.
+        snapshots.delete_where(|offset| offset > from)?;
+        self.producers_before(&mut producers, snapshots, &segments[..first], from)?;
         // Segments are read side by side, as many as there are processors, and then noted one after the other.
         let at_once = std::thread::available_parallelism().map_or(1, usize::from);
         let mut index = first;
@@ -232,7 +233,8 @@ impl Loader<'_> {
                     for later in segments.drain(index..) {
                         self.doom(&later, doomed_files)?;
                     }
-                    return snapshots.delete_where(|offset| offset > next_offset);
+                    snapshots.delete_where(|offset| offset > next_offset)?;
+                    return Ok(producers);
                 }
                 if let Some(next) = segments.get(index) {
                     producers.set_end_offset(next.base_offset());
@@ -240,7 +242,7 @@ impl Loader<'_> {
                 }
             }
         }
-        Ok(())
+        Ok(producers)
     }
 
     fn verify_together(&self, segments: &[Arc<Segment>]) -> Vec<StorageResult<Verified>> {
@@ -340,6 +342,7 @@ impl Loader<'_> {
         segments: &[Arc<Segment>],
         log_start: i64,
         log_end: i64,
+        recovered: Option<ProducerStates>,
     ) -> StorageResult<ProducerStates> {
         let options = self.options;
         let (now, expiration) = (options.now_ms, options.producer_expiration_ms);
@@ -354,7 +357,10 @@ impl Loader<'_> {
             none
         } else {
             snapshots.delete_where(|offset| offset > log_end || offset <= log_start)?;
-            load_producers(snapshots, segments, log_start, log_end, now, expiration)?
+            match recovered {
+                Some(states) if states.end_offset() == log_end => states,
+                _ => load_producers(snapshots, segments, log_start, log_end, now, expiration)?,
+            }
         };
         states.set_end_offset(log_end);
         snapshots.take(&states, log_start, true)?;
