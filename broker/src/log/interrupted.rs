@@ -58,7 +58,8 @@ fn swap_in(dir: &Path, files: &[(i64, String)]) -> StorageResult<()> {
         let file = fs::File::open(&path).context("open", &path)?;
         let size = file.metadata().context("inspect", &path)?.len();
         let mut scanner = Scanner::new(&file, 0, size);
-        let mut end = *offset;
+        // Even one without records replaces the segment of its own name.
+        let mut end = offset.saturating_add(1);
         while let Ok(Some(entry)) = scanner.next_entry() {
             end = entry.header.last_offset().saturating_add(1);
         }

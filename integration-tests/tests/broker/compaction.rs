@@ -18,7 +18,11 @@ use integration_tests::talk::Talk;
 use kafka_wire::messages::create_topics::{
     CreatableTopic, CreateTopicsRequest, CreateableTopicConfig,
 };
+use kafka_wire::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
 use kafka_wire::messages::find_coordinator::FindCoordinatorRequest;
+use kafka_wire::messages::list_offsets::{
+    ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
+};
 use kafka_wire::messages::offset_commit::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
@@ -375,8 +379,8 @@ fn produce(
     }
 }
 
-/// Runs the broker on its directory as it is, and waits until all is clean.
-fn clean(broker: &mut Broker, maker: Maker, script: &Script) -> Result<()> {
+/// Runs the broker on its directory as it is, and waits until all is clean. Answers what it then reads.
+fn clean(broker: &mut Broker, maker: Maker, script: &Script) -> Result<Vec<String>> {
     broker.configure(&format!("{COMMON}{CLEANING}"));
     broker.hand_over_to(maker);
     broker.start_again()?;
@@ -393,9 +397,79 @@ fn clean(broker: &mut Broker, maker: Maker, script: &Script) -> Result<()> {
         );
         thread::sleep(Duration::from_millis(50));
     }
-    script.check_commits(&mut Talk::with(broker.address())?)?;
+    let mut talk = Talk::with(broker.address())?;
+    script.check_commits(&mut talk)?;
+    let mut reads = Vec::new();
+    for kind in kinds() {
+        let end = list_offset(&mut talk, kind.topic, -1)?.1;
+        for offset in (0..end).step_by(3) {
+            let front = first_offset(&mut talk, kind.topic, offset)?;
+            reads.push(format!("{} at {offset}: {front:?}", kind.topic));
+        }
+        for timestamp in [-2, -3].into_iter().chain((0..1_000_000).step_by(90_001)) {
+            let time = if timestamp < 0 {
+                timestamp
+            } else {
+                TIME_MS + timestamp
+            };
+            let found = list_offset(&mut talk, kind.topic, time)?;
+            reads.push(format!("{} at time {time}: {found:?}", kind.topic));
+        }
+    }
     broker.stop()?;
-    Ok(())
+    Ok(reads)
+}
+
+/// Timestamp and offset that ListOffsets answers.
+fn list_offset(talk: &mut Talk, topic: &str, timestamp: i64) -> Result<(i64, i64)> {
+    let request = ListOffsetsRequest {
+        replica_id: -1,
+        topics: vec![ListOffsetsTopic {
+            name: topic.into(),
+            partitions: vec![ListOffsetsPartition {
+                current_leader_epoch: -1,
+                timestamp,
+                ..ListOffsetsPartition::default()
+            }],
+        }],
+        ..ListOffsetsRequest::default()
+    };
+    let answer = talk.ask(7, &request)?.context("closed")?;
+    let partition = &answer.topics[0].partitions[0];
+    ensure!(
+        partition.error_code == 0,
+        "{topic} at time {timestamp}: {partition:?}"
+    );
+    Ok((partition.timestamp, partition.offset))
+}
+
+/// Base offset of the first batch that a fetch from `offset` on answers.
+fn first_offset(talk: &mut Talk, topic: &str, offset: i64) -> Result<Option<i64>> {
+    let request = FetchRequest {
+        max_bytes: 1,
+        topics: vec![FetchTopic {
+            topic: topic.into(),
+            partitions: vec![FetchPartition {
+                current_leader_epoch: -1,
+                fetch_offset: offset,
+                partition_max_bytes: 1,
+                ..FetchPartition::default()
+            }],
+            ..FetchTopic::default()
+        }],
+        session_epoch: -1,
+        ..FetchRequest::default()
+    };
+    let answer = talk.ask(11, &request)?.context("closed")?;
+    let partition = &answer.responses[0].partitions[0];
+    ensure!(
+        partition.error_code == 0,
+        "{topic} at {offset}: {partition:?}"
+    );
+    let Some(Records::Memory(bytes)) = &partition.records else {
+        bail!("no records");
+    };
+    Ok(bytes.first_chunk().map(|front| i64::from_be_bytes(*front)))
 }
 
 /// The partitions whose checkpoint does not name their last segment.
@@ -540,10 +614,16 @@ fn the_same_directory_is_compacted_as_by_apaches_cleaner() -> Result<()> {
         drop(talk);
         broker.stop()?;
         copy(&logs, &aside("source"))?;
-        clean(&mut broker, Maker::Apache, &script)?;
+        let their_reads = clean(&mut broker, Maker::Apache, &script)?;
         copy(&logs, &aside("apaches"))?;
         copy(&aside("source"), &aside("kafka-logs"))?;
-        clean(&mut broker, Maker::Ours, &script)?;
+        let our_reads = clean(&mut broker, Maker::Ours, &script)?;
+        for (theirs, ours) in their_reads.iter().zip(&our_reads) {
+            ensure!(
+                theirs == ours,
+                "seed {seed}, round {round}: {ours}, not {theirs}"
+            );
+        }
         let (theirs, ours) = (describe(&aside("apaches"))?, describe(&logs)?);
         for (partition, expected) in &theirs {
             let found = &ours[partition];
