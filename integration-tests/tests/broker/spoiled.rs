@@ -28,7 +28,7 @@ use crate::spoils::{SPOILS, Segments};
 const TOPIC: &str = "s";
 const LIMIT: Duration = Duration::from_secs(60);
 /// The time of the first record: an hour ago, so that no producer has expired.
-fn time_ms() -> i64 {
+pub fn time_ms() -> i64 {
     static TIME: OnceLock<i64> = OnceLock::new();
     *TIME.get_or_init(|| {
         let now = SystemTime::now()
@@ -151,15 +151,18 @@ fn write_everything(talk: &mut Talk, partitions: i32, numbers: std::ops::Range<i
     Ok(())
 }
 
-/// Where Kafka trusts an index after a clean stop and loses records or finds none by time, or serves what no client can read: ours
-/// builds the index again.
-const KEPT_BY_OURS: [&str; 6] = [
+/// Where Kafka trusts an index of what was flushed, and loses sight of records or finds none by time: ours builds the index again.
+const KEPT_BY_OURS: [&str; 10] = [
     "a transaction index of another version",
     "first time index missing",
+    "last log cut by 30 bytes",
+    "last log cut by a byte",
     "last log cut within a header",
     "last log cut within a length",
+    "last log empty",
     "last time index missing",
     "noise in the last index",
+    "zeros behind the last index",
 ];
 
 /// How the broker that wrote the directory ended.
@@ -344,7 +347,7 @@ fn differences(end: End, apache: &Views, ours: &Views) -> Vec<String> {
     let mut report = Vec::new();
     for (name, expected) in apache {
         let found = ours.get(name).cloned().unwrap_or_default();
-        let better = end == End::Clean && KEPT_BY_OURS.contains(&name.as_str());
+        let better = end != End::KilledUnflushed && KEPT_BY_OURS.contains(&name.as_str());
         if *expected == found || (better && found != ["refused"]) {
             continue;
         }

@@ -5,6 +5,11 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use kafka_wire::records::batch::{BatchBuilder, BatchBuilderOptions};
+use kafka_wire::records::compression::Codec;
+use kafka_wire::records::legacy::{MessageSetBuilder, MessageSetOptions};
+
+use crate::spoiled::time_ms;
 
 /// What spoils a partition.
 pub type Spoil = fn(&mut Segments) -> Result<()>;
@@ -120,6 +125,54 @@ fn second_batch(path: &Path) -> Result<u64> {
     let bytes = fs::read(path)?;
     let length = u32::from_be_bytes(bytes[8..12].try_into()?);
     Ok(u64::from(length) + 12)
+}
+
+/// Messages of an old format from `first` on, as an old broker has left them.
+fn old_messages(magic: i8, codec: Codec, first: i64) -> Result<Vec<u8>> {
+    let mut all = Vec::new();
+    for set in 0..8 {
+        let base_offset = first + set * 5;
+        let mut builder = MessageSetBuilder::new(MessageSetOptions {
+            magic,
+            codec,
+            base_offset,
+            log_append_time: None,
+        });
+        for offset in base_offset..base_offset + 5 {
+            let timestamp = time_ms() + offset * 700 - (offset % 3) * 900;
+            let value = format!("old {offset} {}", "y".repeat(50));
+            builder.push(offset, timestamp, Some(b"key"), Some(value.as_bytes()));
+        }
+        all.extend(builder.finish()?);
+    }
+    Ok(all)
+}
+
+/// Makes a log of an upgraded broker: old messages instead of everything, perhaps with batches of today behind them.
+fn upgrade(segments: &Segments, old: &[Vec<u8>], and_batches: bool) -> Result<()> {
+    let mut log = old.concat();
+    if and_batches {
+        let mut options = BatchBuilderOptions {
+            base_offset: 100,
+            partition_leader_epoch: 0,
+            ..BatchBuilderOptions::default()
+        };
+        for _ in 0..3 {
+            let mut builder = BatchBuilder::new(options);
+            builder.append(time_ms() + 40_000, None, Some(b"new"));
+            log.extend(builder.build());
+            options.base_offset += 1;
+        }
+    }
+    for path in segments.ending("")? {
+        if path
+            .file_name()
+            .is_some_and(|name| name != "partition.metadata")
+        {
+            remove(&path)?;
+        }
+    }
+    Ok(fs::write(segments.path(0, "log"), log)?)
 }
 
 /// Each of them is done to a partition of its own. None stops a broker.
@@ -335,5 +388,32 @@ pub const SPOILS: &[(&str, Spoil)] = &[
             fs::copy(s.middle(suffix), s.middle(&format!("{suffix}.swap")))?;
         }
         set_length(&s.middle("log"), 0)
+    }),
+    ("messages of magic 0", |s| {
+        upgrade(s, &[old_messages(0, Codec::None, 0)?], false)
+    }),
+    ("messages of magic 1", |s| {
+        upgrade(s, &[old_messages(1, Codec::None, 0)?], false)
+    }),
+    ("compressed messages of magic 0", |s| {
+        upgrade(s, &[old_messages(0, Codec::Gzip, 0)?], false)
+    }),
+    ("compressed messages of magic 1", |s| {
+        upgrade(s, &[old_messages(1, Codec::Gzip, 0)?], false)
+    }),
+    ("a log of an upgraded broker", |s| {
+        let old = [
+            old_messages(0, Codec::Gzip, 0)?,
+            old_messages(1, Codec::Snappy, 40)?,
+        ];
+        upgrade(s, &old, true)
+    }),
+    ("old messages cut by a byte", |s| {
+        upgrade(s, &[old_messages(1, Codec::Gzip, 0)?], false)?;
+        cut(&s.path(0, "log"), 1)
+    }),
+    ("a flipped old message", |s| {
+        upgrade(s, &[old_messages(1, Codec::None, 0)?], false)?;
+        flip(&s.path(0, "log"), 500)
     }),
 ];
