@@ -46,6 +46,8 @@ pub mod class {
     pub const CONSUMER_PERF: &str = "org.apache.kafka.tools.ConsumerPerformance";
     /// `kafka-e2e-latency.sh`, in whole milliseconds
     pub const END_TO_END_LATENCY: &str = "org.apache.kafka.tools.EndToEndLatency";
+    /// `kafka-transactions.sh`
+    pub const TRANSACTIONS: &str = "org.apache.kafka.tools.TransactionsCommand";
     /// `kafka-verifiable-producer.sh`
     pub const VERIFIABLE_PRODUCER: &str = "org.apache.kafka.tools.VerifiableProducer";
     /// `zkCli.sh`

@@ -137,3 +137,71 @@ pub fn encode_value(transit: &Transit) -> Result<Bytes, WireError> {
     };
     encode_versioned(&value, VALUE_VERSION)
 }
+
+/// The state of a transaction, as it would be written again.
+pub fn stored(transaction: &Transaction) -> Transit {
+    Transit {
+        producer_id: transaction.producer_id,
+        last_producer_id: transaction.last_producer_id,
+        epoch: transaction.epoch,
+        last_epoch: transaction.last_epoch,
+        timeout_ms: transaction.timeout_ms,
+        state: transaction.state,
+        partitions: transaction.partitions.clone(),
+        start_ms: transaction.start_ms,
+        last_update_ms: transaction.last_update_ms,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A value as Apache's broker wrote it, but for the times: `Ongoing` with `a-0` and `a-1`.
+    const ONGOING: &[u8] = b"\0\0\0\0\0\0\0\0\x13\x8b\0\x03\0\x07\xa1\x20\x01\0\0\0\x01\0\x01a\0\0\0\x02\0\0\0\0\0\0\0\x01\
+        \0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\x04";
+
+    #[test]
+    fn values_have_kafkas_layout() {
+        let transaction = decode_value(Bytes::from_static(ONGOING)).unwrap();
+        assert_eq!((transaction.producer_id, transaction.epoch), (5003, 3));
+        assert_eq!(
+            (transaction.timeout_ms, transaction.state),
+            (500_000, TransactionState::Ongoing)
+        );
+        assert_eq!((transaction.last_update_ms, transaction.start_ms), (5, 4));
+        assert_eq!(transaction.partitions.len(), 2);
+        assert_eq!(&encode_value(&stored(&transaction)).unwrap()[..], ONGOING);
+        let key = encode_key(&"id".into()).unwrap();
+        assert_eq!(&key[..], b"\0\0\0\x02id");
+        assert_eq!(
+            decode_key(key),
+            Ok(TransactionKey::Transaction("id".into()))
+        );
+        assert_eq!(
+            decode_key(Bytes::from_static(b"\0\x09rest")),
+            Ok(TransactionKey::Unknown(9))
+        );
+    }
+
+    #[test]
+    fn spoiled_values_are_errors_and_what_is_read_is_written_back() {
+        for place in 0..ONGOING.len() {
+            for bit in 0..8 {
+                let mut bytes = ONGOING.to_vec();
+                bytes[place] ^= 1 << bit;
+                if let Ok(transaction) = decode_value(Bytes::from(bytes)) {
+                    let again = encode_value(&stored(&transaction)).unwrap();
+                    assert_eq!(decode_value(again), Ok(transaction));
+                }
+            }
+            assert!(decode_value(Bytes::copy_from_slice(&ONGOING[..place])).is_err());
+        }
+        let mut unknown = ONGOING.to_vec();
+        unknown[16] = 8;
+        assert_eq!(
+            decode_value(Bytes::from(unknown)),
+            Err(RecordError::State(8))
+        );
+    }
+}
