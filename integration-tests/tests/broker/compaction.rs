@@ -155,18 +155,7 @@ impl Script {
             timeout_ms: 30_000,
             validate_only: false,
         };
-        let deadline = Instant::now() + LIMIT;
-        loop {
-            let answer = talk.ask(5, &request)?.context("closed")?;
-            let codes: BTreeSet<i16> = answer.topics.iter().map(|topic| topic.error_code).collect();
-            if codes == BTreeSet::from([0]) {
-                return Ok(());
-            }
-            // Right after its start the controller knows no broker.
-            let early = codes == BTreeSet::from([38]) || codes == BTreeSet::from([41]);
-            ensure!(early && Instant::now() < deadline, "{answer:?}");
-            thread::sleep(Duration::from_millis(50));
-        }
+        create(talk, &request)
     }
 
     /// Writes some more to all topics.
@@ -310,6 +299,21 @@ impl Script {
             );
         }
         Ok(())
+    }
+}
+
+fn create(talk: &mut Talk, request: &CreateTopicsRequest) -> Result<()> {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let answer = talk.ask(5, request)?.context("closed")?;
+        let codes: BTreeSet<i16> = answer.topics.iter().map(|topic| topic.error_code).collect();
+        if codes == BTreeSet::from([0]) {
+            return Ok(());
+        }
+        // Right after its start the controller knows no broker.
+        let early = codes == BTreeSet::from([38]) || codes == BTreeSet::from([41]);
+        ensure!(early && Instant::now() < deadline, "{answer:?}");
+        thread::sleep(Duration::from_millis(50));
     }
 }
 
@@ -678,7 +682,7 @@ fn write_load(talk: &mut Talk, random: &mut Random) -> Result<()> {
             timeout_ms: 30_000,
             validate_only: false,
         };
-        talk.ask(5, &request)?;
+        create(talk, &request)?;
         for _ in 0..batches {
             let mut builder = BatchBuilder::new(BatchBuilderOptions::default());
             for offset in 0..records {
@@ -706,8 +710,8 @@ fn write_load(talk: &mut Talk, random: &mut Random) -> Result<()> {
     Ok(())
 }
 
-/// Starts the broker on what was written and answers what its cleaner says of each log.
-fn time_cleaning(broker: &mut Broker, maker: Maker) -> Result<Vec<String>> {
+/// Starts the broker on what was written and answers what its cleaner says of each log; `seen` times it was said before.
+fn time_cleaning(broker: &mut Broker, maker: Maker, seen: usize) -> Result<Vec<String>> {
     broker.configure("log.cleaner.backoff.ms=100\nlog.cleaner.min.cleanable.ratio=0.001\n");
     broker.hand_over_to(maker);
     broker.start_again()?;
@@ -721,17 +725,23 @@ fn time_cleaning(broker: &mut Broker, maker: Maker) -> Result<Vec<String>> {
     broker
         .process()?
         .wait_for_output("the end of the cleaning", LIMIT, |text| {
-            said(text).len() == LOADS.len()
+            said(text).len() == seen + LOADS.len()
         })?;
     let process = broker.process()?;
     let mut lines = said(&process.stdout());
-    lines.extend(said(&process.stderr()));
+    // The output of the broker before is in the same file.
+    lines.drain(..seen);
     let peak = fs::read_to_string(format!("/proc/{}/status", process.id()))?;
     lines.extend(
         peak.lines()
             .filter(|line| line.starts_with("VmHWM"))
             .map(str::to_owned),
     );
+    let stat = fs::read_to_string(format!("/proc/{}/stat", broker.process()?.id()))?;
+    let ticks: Vec<&str> = stat.split_whitespace().skip(13).take(2).collect();
+    lines.push(format!(
+        "CPU, user and system, of the whole process in ticks of 10 ms: {ticks:?}"
+    ));
     broker.stop()?;
     Ok(lines)
 }
@@ -759,9 +769,9 @@ fn how_long_the_cleaners_take() -> Result<()> {
         broker.log_directory().with_file_name("source"),
     );
     copy(&logs, &source)?;
-    for maker in [Maker::Apache, Maker::Ours] {
+    for (seen, maker) in [(0, Maker::Apache), (LOADS.len(), Maker::Ours)] {
         copy(&source, &logs)?;
-        for line in time_cleaning(&mut broker, maker)? {
+        for line in time_cleaning(&mut broker, maker, seen)? {
             println!("{maker:?}: {line}");
         }
     }
