@@ -12,6 +12,7 @@ use kafka_wire::messages::group_metadata_record::GroupMetadataValue;
 use crate::coordinator::group::group::Group;
 use crate::coordinator::group::load::{Loader, Placed};
 use crate::coordinator::group::message::{Effects, GroupSettings, Now, TopicPartition};
+use crate::coordinator::group::offsets::OffsetAndMetadata;
 use crate::coordinator::group::records::{
     GroupKey, decode_group, decode_key, decode_offset, group_key, group_record, offset_key,
     offset_record,
@@ -165,4 +166,56 @@ fn bytes_that_are_no_record_are_refused() {
         decode_key(Bytes::from_static(b"\0\x09rest")).unwrap(),
         GroupKey::Unknown(9)
     );
+}
+
+#[test]
+fn spoiled_records_are_refused_or_read_and_never_panic() {
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+
+    let at = TopicPartition {
+        topic: "topic".into(),
+        partition: 3,
+    };
+    let offset = OffsetAndMetadata {
+        offset: 5,
+        leader_epoch: Some(1),
+        metadata: "note".into(),
+        commit_timestamp_ms: 7,
+        expire_timestamp_ms: None,
+    };
+    let record = offset_record(&"group".into(), &at, &offset).unwrap();
+    let member: &[u8] =
+        b"\0\x03\0\x08consumer\0\0\0\x01\0\x05range\0\x01m\0\0\0\0\0\0\0\x05\0\0\0\x01\
+        \0\x01m\xff\xff\0\x01c\0\x02/h\0\0\0\x0a\0\0\0\x0a\0\0\0\x02ab\0\0\0\x01c";
+    assert_eq!(
+        decode_group(Bytes::from_static(member))
+            .unwrap()
+            .members
+            .len(),
+        1
+    );
+    let originals = [
+        record.key.to_vec(),
+        record.value.unwrap().to_vec(),
+        member.to_vec(),
+    ];
+    for seed in 0..20_000 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut bytes = originals[rng.random_range(0..originals.len())].clone();
+        for _ in 0..rng.random_range(1..4) {
+            let place = rng.random_range(0..bytes.len());
+            match rng.random_range(0..3) {
+                0 => bytes.truncate(place.max(1)),
+                1 => bytes.insert(place, rng.random()),
+                _ => bytes[place] = rng.random(),
+            }
+        }
+        let bytes = Bytes::from(bytes);
+        let _ = decode_key(bytes.clone());
+        let _ = decode_offset(bytes.clone());
+        if let Ok(group) = decode_group(bytes) {
+            assert!(group.members.len() <= 1000, "seed {seed}");
+        }
+    }
 }
