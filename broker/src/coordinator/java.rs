@@ -17,6 +17,29 @@ pub fn partition_for(id: &str, count: i32) -> i32 {
     }
 }
 
+/// The name that a Scala `immutable.HashMap` of these lists first: a trie that looks at five bits of
+/// the hash at a time (`Hashing.improve`), and lists the names that are alone in a node before it goes
+/// deeper.
+pub fn first_in_hash_map<'a>(names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let improved = |name: &str| {
+        let hash = string_hash(name).cast_unsigned();
+        let mut hash = hash.wrapping_add(!(hash << 9));
+        hash ^= hash >> 14;
+        hash = hash.wrapping_add(hash << 4);
+        hash ^ (hash >> 10)
+    };
+    let mut node: Vec<(u32, &str)> = names.map(|name| (improved(name), name)).collect();
+    for shift in (0..32).step_by(5) {
+        let slot = |hash: u32| (hash >> shift) & 31;
+        let mut slots: Vec<u32> = node.iter().map(|(hash, _)| slot(*hash)).collect();
+        slots.sort_unstable();
+        let is_alone = |s: &&u32| slots.iter().filter(|other| other == s).count() == 1;
+        let first = slots.iter().find(is_alone).or(slots.first()).copied()?;
+        node.retain(|(hash, _)| slot(*hash) == first);
+    }
+    node.first().map(|(_, name)| *name)
+}
+
 /// `InetAddress.toString` of an address without a name: IPv6 in full, without `::`.
 pub fn address(ip: IpAddr) -> String {
     match ip.to_canonical() {
@@ -44,6 +67,16 @@ mod tests {
         assert_eq!(string_hash("polygenelubricants"), i32::MIN);
         assert_eq!(partition_for("polygenelubricants", 50), 0);
         assert_eq!(string_hash("\u{1f600}"), 1_772_899);
+    }
+
+    /// What Kafka's broker chose in ties of the protocols' votes.
+    #[test]
+    fn finds_what_scala_lists_first() {
+        assert_eq!(first_in_hash_map(std::iter::empty()), None);
+        assert_eq!(first_in_hash_map(["range"].into_iter()), Some("range"));
+        let names = ["range", "roundrobin", "sticky", "cooperative-sticky", "own"];
+        let first = first_in_hash_map(names.into_iter());
+        assert_eq!(first, first_in_hash_map(names.into_iter().rev()));
     }
 
     #[test]

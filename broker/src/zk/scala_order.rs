@@ -24,15 +24,9 @@ fn spread(hash: i32) -> u32 {
 /// Orders the entries of an immutable Scala map; `entries` come in insertion order.
 #[must_use]
 pub fn immutable_map<T>(entries: Vec<(String, T)>) -> Vec<(String, T)> {
-    match entries.len() {
-        0..=4 => entries,
-        _ => hash_map(entries),
+    if entries.len() <= 4 {
+        return entries;
     }
-}
-
-/// Orders the entries of a Scala `immutable.HashMap`, which is a trie however small.
-#[must_use]
-pub fn hash_map<T>(entries: Vec<(String, T)>) -> Vec<(String, T)> {
     let entries = entries
         .into_iter()
         .map(|(key, value)| (improve(java_hash(&key)), (key, value)))

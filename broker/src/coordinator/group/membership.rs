@@ -7,7 +7,7 @@ use bytestring::ByteString;
 
 use crate::coordinator::group::member::Member;
 use crate::coordinator::group::message::{Protocol, Ticket};
-use crate::zk::scala_order;
+use crate::coordinator::java;
 
 /// The members of a group.
 #[derive(Clone, Debug, Default)]
@@ -253,9 +253,7 @@ impl Membership {
         }
         let most = votes.values().copied().max()?;
         let best = votes.into_iter().filter(|(_, count)| *count == most);
-        let best = best.map(|(name, _)| (name.to_string(), name)).collect();
-        let first = scala_order::hash_map(best).into_iter().next();
-        first.map(|(_, name)| name.clone())
+        java::first_in_hash_map(best.map(|(name, _)| &**name)).map(Into::into)
     }
 
     /// A member that names a protocol twice still counts once.
