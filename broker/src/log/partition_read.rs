@@ -6,6 +6,7 @@ use kafka_wire::records::batch::{BatchView, NO_TIMESTAMP};
 use kafka_wire::records::legacy::MessageView;
 use kafka_wire::wire::Records;
 
+use crate::log::append::AppendError;
 use crate::log::codec::{self, MAX_DECOMPRESSED_BYTES};
 use crate::log::entry::EntryHeader;
 use crate::log::error::{StorageError, StorageResult};
@@ -60,6 +61,22 @@ pub enum ReadError {
         log_start_offset: i64,
         /// End of the log.
         log_end_offset: i64,
+    },
+    /// The disk failed; the log directory is to be taken out of service.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// Why a record was not looked up.
+#[derive(Debug, thiserror::Error)]
+pub enum LookupError {
+    /// A batch that cannot be taken apart.
+    #[error("batch at offset {base_offset} cannot be read: {error}")]
+    BadBatch {
+        /// Its offset.
+        base_offset: i64,
+        /// What is wrong with it.
+        error: AppendError,
     },
     /// The disk failed; the log directory is to be taken out of service.
     #[error(transparent)]
@@ -170,21 +187,21 @@ impl PartitionLog {
     /// The first record at or after the log's start whose timestamp is at least `timestamp`; `None` if there is none.
     ///
     /// # Errors
-    /// [`StorageError`] if a segment cannot be read.
-    pub fn offset_for_timestamp(&self, timestamp: i64) -> StorageResult<Option<FoundOffset>> {
+    /// [`LookupError`] if a segment cannot be read, or a batch that may hold the record.
+    pub fn offset_for_timestamp(&self, timestamp: i64) -> Result<Option<FoundOffset>, LookupError> {
         let from = self.log_start_offset();
         let segments = self.segments.load_full();
         for segment in segments.iter() {
             if segment.largest_timestamp_ms()? < timestamp {
                 continue;
             }
-            let mut found = None;
+            let mut found = Ok(None);
             segment.find_timestamp(timestamp, from, |entry, bytes| {
                 found = first_record_at(&entry.header, bytes, timestamp, from);
-                found.is_some()
+                !matches!(found, Ok(None))
             })?;
             // As Apache's: only the first segment that may hold it is looked at.
-            return Ok(found);
+            return found;
         }
         Ok(None)
     }
@@ -273,39 +290,49 @@ impl PartitionLog {
     }
 }
 
-/// The first record of a batch at or above timestamp and offset.
+/// The first record of a batch at or above timestamp and offset. A packed batch must be sound as a whole.
 fn first_record_at(
     header: &EntryHeader,
     bytes: &[u8],
     timestamp: i64,
     from: i64,
-) -> Option<FoundOffset> {
+) -> Result<Option<FoundOffset>, LookupError> {
+    let base_offset = bytes
+        .first_chunk()
+        .map_or(-1, |base| i64::from_be_bytes(*base));
+    let bad = |error| LookupError::BadBatch { base_offset, error };
     if let EntryHeader::Legacy { .. } = header {
-        let records = MessageView::parse(bytes)
-            .ok()?
-            .records(MAX_DECOMPRESSED_BYTES)
-            .ok()?;
+        let records =
+            MessageView::parse(bytes).and_then(|message| message.records(MAX_DECOMPRESSED_BYTES));
+        let records = records.map_err(|error| bad(AppendError::invalid(error.to_string())))?;
         let found = records
             .iter()
-            .find(|record| record.timestamp >= timestamp && record.offset >= from)?;
-        return Some(FoundOffset {
+            .find(|record| record.timestamp >= timestamp && record.offset >= from);
+        return Ok(found.map(|found| FoundOffset {
             timestamp: found.timestamp,
             offset: found.offset,
             leader_epoch: None,
-        });
+        }));
     }
-    let view = BatchView::parse(bytes).ok()?;
-    let plain = codec::decompress(&view).ok()?;
-    let record = view
-        .records(&plain)
-        .map_while(Result::ok)
-        .find(|record| record.timestamp >= timestamp && record.offset >= from)?;
+    let view =
+        BatchView::parse(bytes).map_err(|error| bad(AppendError::Corrupt(error.to_string())))?;
+    let plain = codec::decompress(&view).map_err(bad)?;
     let epoch = view.header.partition_leader_epoch;
-    Some(FoundOffset {
-        timestamp: record.timestamp,
-        offset: record.offset,
-        leader_epoch: (epoch >= 0).then_some(epoch),
-    })
+    let mut found = None;
+    for record in view.records(&plain) {
+        let record = record.map_err(|error| bad(AppendError::invalid(error.to_string())))?;
+        if found.is_none() && record.timestamp >= timestamp && record.offset >= from {
+            found = Some(FoundOffset {
+                timestamp: record.timestamp,
+                offset: record.offset,
+                leader_epoch: (epoch >= 0).then_some(epoch),
+            });
+            if view.header.codec_id() == codec::NO_CODEC {
+                break;
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// The aborted transactions that a reader of `range` in the first of `segments` must know of.

@@ -4,20 +4,15 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::io::{self, Read as _, Write as _};
+use std::io;
 
-use flate2::Compression;
-use flate2::bufread::GzDecoder;
-use flate2::write::GzEncoder;
 use thiserror::Error;
 use zstd::stream::raw::{Decoder, InBuffer, Operation as _, OutBuffer};
 
-use crate::records::{lz4, snappy};
+use crate::records::{gzip, lz4, snappy};
 
 /// How much output room a decoder starts with for each byte of input, and gets more of.
 pub(super) const EXPECTED_RATIO: usize = 4;
-/// Java looks for another member only behind one if more bytes than this are left.
-const GZIP_HEADER_AND_TRAILER: usize = 18;
 /// Kafka's level for zstd.
 const ZSTD_LEVEL: i32 = 3;
 
@@ -107,11 +102,7 @@ impl CompressionError {
 pub fn compress(codec: Codec, data: &[u8]) -> Result<Cow<'_, [u8]>, CompressionError> {
     Ok(Cow::Owned(match codec {
         Codec::None => return Ok(Cow::Borrowed(data)),
-        Codec::Gzip => {
-            let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-            let written = encoder.write_all(data).and_then(|()| encoder.finish());
-            written.map_err(|error| CompressionError::corrupt(codec, error))?
-        }
+        Codec::Gzip => gzip::compress(data)?,
         Codec::Snappy => snappy::compress(data)?,
         Codec::Lz4 => lz4::compress(data, lz4::HeaderChecksum::Right)?,
         Codec::Zstd => compress_zstd(data)?,
@@ -153,36 +144,12 @@ pub fn unpack(
             return Err(CompressionError::TooLarge { max_bytes });
         }
         Codec::None => out.extend_from_slice(data),
-        Codec::Gzip => unpack_gzip(data, max_bytes, out)?,
+        Codec::Gzip => gzip::unpack(data, max_bytes, out)?,
         Codec::Snappy => snappy::unpack(data, max_bytes, out)?,
         Codec::Lz4 => lz4::unpack(data, max_bytes, lz4::HeaderChecksum::Right, out)?,
         Codec::Zstd => unpack_zstd(data, max_bytes, out)?,
     }
     Ok(())
-}
-
-/// Members one after another; what follows a member and is no header is ignored, as Java does.
-fn unpack_gzip(data: &[u8], max_bytes: usize, out: &mut Vec<u8>) -> Result<(), CompressionError> {
-    let corrupt = |error| CompressionError::corrupt(Codec::Gzip, error);
-    out.reserve(data.len().saturating_mul(EXPECTED_RATIO).min(max_bytes));
-    let mut rest = data;
-    loop {
-        let mut member = GzDecoder::new(rest);
-        let limit = u64::try_from(max_bytes - out.len())
-            .unwrap_or(u64::MAX)
-            .saturating_add(1);
-        (&mut member)
-            .take(limit)
-            .read_to_end(out)
-            .map_err(corrupt)?;
-        if out.len() > max_bytes {
-            return Err(CompressionError::TooLarge { max_bytes });
-        }
-        rest = member.into_inner();
-        if rest.len() <= GZIP_HEADER_AND_TRAILER || GzDecoder::new(rest).header().is_none() {
-            return Ok(());
-        }
-    }
 }
 
 thread_local! {

@@ -5,6 +5,7 @@ pub mod compression;
 pub mod control;
 pub mod convert;
 pub mod entries;
+pub mod gzip;
 pub mod legacy;
 pub mod lz4;
 pub mod record;

@@ -25,6 +25,12 @@ pub enum RecordError {
     /// The length at the start of a record has more bytes than its type allows.
     #[error("length of a record is too long a number")]
     BadSize,
+    /// The fields of a record reach beyond the length at its start.
+    #[error("record declares {declared} bytes but its fields are longer")]
+    Overrun {
+        /// Length in bytes as written at the start of the record.
+        declared: usize,
+    },
     /// The length at the start of a record disagrees with its fields.
     #[error("record declares {declared} bytes but its fields end at {actual}")]
     BadLength {
@@ -178,6 +184,14 @@ impl<'a> RecordReader<'a> {
             other => usize::try_from(other?).map_err(|_| RecordError::NegativeSize)?,
         };
         let body = self.take(declared)?;
+        Self::body(body, base).map_err(|error| match error {
+            RecordError::Truncated => RecordError::Overrun { declared },
+            other => other,
+        })
+    }
+
+    fn body(body: &'a [u8], base: &RecordBase) -> Result<RecordView<'a>, RecordError> {
+        let declared = body.len();
         let mut reader = RecordReader::new(body);
         reader.take(1)?; // attributes: none are defined
         let timestamp_delta = reader.varlong()?;

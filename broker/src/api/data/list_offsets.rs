@@ -16,7 +16,7 @@ use kafka_wire::messages::list_offsets::{
 
 use crate::api::context::{RequestContext, Services};
 use crate::log::error::StorageError;
-use crate::log::partition_read;
+use crate::log::partition_read::{self, LookupError};
 use crate::replica::clock::now_ms;
 
 const LATEST: i64 = -1;
@@ -178,7 +178,16 @@ impl Asker<'_> {
             timestamp => {
                 let found = log
                     .offset_for_timestamp(timestamp)
-                    .map_err(storage_failed)?;
+                    .map_err(|error| match error {
+                        LookupError::Storage(error) => storage_failed(error),
+                        LookupError::BadBatch { ref error, .. } => {
+                            tracing::error!(
+                                "Error while responding to offset request for partition {topic}-{}: {error}",
+                                asked.partition_index
+                            );
+                            error.code()
+                        }
+                    })?;
                 match found {
                     Some(found) if found.offset < last_fetchable => Ok(Some(found.into())),
                     _ => behind,
