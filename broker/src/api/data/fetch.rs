@@ -212,6 +212,14 @@ fn response(
     let version = context.header.api_version;
     let mut leaders = CurrentLeaders::new(services, context);
     let mut responses: Vec<FetchableTopicResponse> = Vec::new();
+    if version < 12 && found.iter().any(|found| found.answer.diverging.is_some()) {
+        // Only a session that a newer request has opened gets here: this version cannot be told.
+        return FetchResponse {
+            error_code: ErrorCode::UnsupportedVersion.code(),
+            session_id: verdict.session_id,
+            ..FetchResponse::default()
+        };
+    }
     if version < 10 {
         convert_all(services, version, replica_id, &mut found);
     }

@@ -180,7 +180,7 @@ fn seal(batch: &mut [u8]) {
 }
 
 /// A batch with the bytes that are given as its records; count and lengths are right.
-fn batch_of(codec: Codec, count: i32, payload: &[u8]) -> Vec<u8> {
+pub fn batch_of(codec: Codec, count: i32, payload: &[u8]) -> Vec<u8> {
     let mut header = BatchHeader {
         base_offset: 0,
         length: i32::try_from(BATCH_HEADER_LEN - LOG_OVERHEAD + payload.len()).unwrap_or(0),

@@ -2,6 +2,7 @@
 //! version: our broker answers, keeps and hands out what Apache's does.
 
 mod batches;
+mod bombs;
 mod describe;
 mod player;
 mod script;

@@ -1,0 +1,128 @@
+//! Shell: small batches that unpack to hundreds of megabytes: refused with a code and a line in the log, and the memory comes back.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use integration_tests::stack::{Maker, Stack};
+use integration_tests::talk::Talk;
+use kafka_wire::messages::create_topics::{
+    CreatableTopic, CreateTopicsRequest, CreateableTopicConfig,
+};
+use kafka_wire::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use kafka_wire::records::compression::{Codec, compress};
+use kafka_wire::wire::Records;
+
+use super::batches;
+
+const TOPIC: &str = "bombs";
+/// What each bomb unpacks to, in MiB; more than a broker is ready to hold.
+const UNPACKED_MIB: usize = 320;
+
+/// Packed zeros: one piece of them many times over, as each codec lets one join pieces.
+fn bomb(codec: Codec) -> Result<Vec<u8>> {
+    let piece = vec![0; 16 << 20];
+    let pieces = UNPACKED_MIB / 16;
+    Ok(match codec {
+        Codec::Lz4 => {
+            let block = vec![0; 64 << 10];
+            let frame = compress(codec, &block)?;
+            // A header of seven bytes, the block, and four bytes for the end.
+            let (head, rest) = frame.split_at(7);
+            let (block, end) = rest.split_at(rest.len() - 4);
+            [head, &block.repeat(pieces * 256), end].concat()
+        }
+        _ => compress(codec, &piece)?.repeat(pieces),
+    })
+}
+
+fn request(records: Vec<u8>) -> ProduceRequest {
+    ProduceRequest {
+        transactional_id: None,
+        acks: 1,
+        timeout_ms: 5000,
+        topic_data: vec![TopicProduceData {
+            name: TOPIC.into(),
+            partition_data: vec![PartitionProduceData {
+                index: 0,
+                records: Some(Records::Memory(Bytes::from(records))),
+            }],
+        }],
+    }
+}
+
+#[test]
+fn bombs_are_refused_and_leave_no_memory_behind() -> Result<()> {
+    let mut stack = Stack::start(Maker::Ours, Maker::Ours)?;
+    let mut talk = Talk::with(stack.broker.address())?;
+    let create = CreateTopicsRequest {
+        topics: vec![CreatableTopic {
+            name: TOPIC.into(),
+            num_partitions: 1,
+            replication_factor: 1,
+            configs: vec![CreateableTopicConfig {
+                name: "max.message.bytes".into(),
+                value: Some("30000000".into()),
+            }],
+            ..CreatableTopic::default()
+        }],
+        timeout_ms: 30_000,
+        validate_only: false,
+    };
+    // A broker that has just started may not be the controller yet.
+    let mut made = false;
+    for _ in 0..300 {
+        let answer = talk.ask(5, &create)?.context("closed")?;
+        made = answer.topics.iter().all(|topic| topic.error_code == 0);
+        if made {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    ensure!(made, "the topic cannot be made");
+    let mut bombs = Vec::new();
+    for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+        if codec == Codec::Snappy {
+            // Of its framing only the blocks may be repeated, and they hardly shrink zeros enough.
+            continue;
+        }
+        bombs.push((codec, bomb(codec)?));
+    }
+    for (codec, packed) in &bombs {
+        let in_set = *codec != Codec::Zstd;
+        let mut sent = vec![(9, batches::batch_of(*codec, 1, packed))];
+        if in_set {
+            let set = batches::message(1, codec.id(), 0, batches::TIME_MS, None, Some(packed));
+            sent.push((2, set));
+        }
+        for (version, records) in sent {
+            let mut answer = None;
+            // The leader may not be one yet.
+            for _ in 0..100 {
+                let asked = talk.ask(version, &request(records.clone()))?;
+                let found = asked.context("closed")?.responses[0].partition_responses[0].clone();
+                let ready = ![3, 6].contains(&found.error_code);
+                answer = Some(found);
+                if ready {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            let answer = answer.context("no answer")?;
+            ensure!(
+                [-1, 87].contains(&answer.error_code),
+                "{} v{version}: {answer:?}",
+                codec.name()
+            );
+        }
+    }
+    let process = stack.broker.process()?;
+    let resident = process.resident_bytes()?;
+    ensure!(
+        resident < 200 << 20,
+        "{resident} bytes of memory after bombs"
+    );
+    let log = process.tail();
+    ensure!(log.contains("larger than"), "nothing in the log: {log}");
+    Ok(())
+}
