@@ -1,6 +1,7 @@
 //! Producer ids, and the coordinator of transactions on top of `__transaction_state`.
 
 pub mod coordinator;
+pub mod last_words;
 pub mod load;
 pub mod marker_queues;
 pub mod marker_sender;

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use bytes::Bytes;
 
 use super::*;
+use crate::coordinator::transaction::last_words::orphaned;
 use crate::coordinator::transaction::load::Loader;
 
 const IDS: [&str; 3] = ["x", "y", "z"];

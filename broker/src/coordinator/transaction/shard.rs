@@ -20,11 +20,12 @@ use tokio::sync::oneshot;
 use crate::coordinator::clock;
 use crate::coordinator::group::message::Ticket;
 use crate::coordinator::internal_log::{Appended, InternalLog, Replicating};
+use crate::coordinator::transaction::last_words::orphaned;
 use crate::coordinator::transaction::marker_sender::MarkerQueue;
 use crate::coordinator::transaction::message::{
     Effect, Effects, LogRecord, Reply, Stored, TransactionSettings,
 };
-use crate::coordinator::transaction::partition::{TransactionPartition, orphaned};
+use crate::coordinator::transaction::partition::TransactionPartition;
 
 /// Pause before the end of a transaction is written again.
 const COMPLETION_BACKOFF: Duration = Duration::from_millis(100);

@@ -61,6 +61,7 @@ pub fn run(script: &mut Script, broker: &Broker, transcript: &mut Transcript) ->
         .pattern(r"\b[0-9]{12,14}\b", "<ms>")
         .pattern(r"[ \t]+", " ")
         .pattern(r"(4242 3 .*<ms>) [0-9]+$", "$1 <minutes>")
+        .pattern(r"(Ongoing 500000 <ms>) [0-9]+", "$1 <ms>")
         .drop_lines("^SLF4J");
     let words = [
         "list",
