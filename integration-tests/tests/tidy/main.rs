@@ -62,7 +62,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
         "broker/src/controller",
         &["controller", "config", "metadata", "zk"],
     ),
-    ("broker/src/coordinator", &["coordinator"]),
+    ("broker/src/coordinator", &["coordinator", "metadata"]),
     (
         "broker/src/replica",
         &["replica", "config", "coordinator", "log", "metadata"],
