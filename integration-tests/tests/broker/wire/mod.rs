@@ -21,9 +21,15 @@ fn from_environment(name: &str, default: u64) -> u64 {
 
 /// Apache's broker hangs up when it meets a record that it cannot convert behind one that it can: nothing to compare
 /// with. And how many converted records fit in the size of the batches before depends on the codec library: where one
-/// answer goes on behind the end of the other, it is cut.
+/// answer goes on behind the end of the other, it is cut. A compressed batch with a flipped bit may be bad in two ways, as a
+/// stream (-1) and in its records (87); which is met first depends on how far the codec library reads ahead.
 fn comparable(mut reference: Transcript, mut ours: Transcript) -> (Transcript, Transcript) {
     for (theirs, ours) in reference.steps.iter_mut().zip(&mut ours.steps) {
+        if theirs.title.contains("bit flipped") && !theirs.title.ends_with(" in none") {
+            for line in theirs.lines.iter_mut().chain(&mut ours.lines) {
+                *line = line.replace("error_code: 87,", "error_code: -1,");
+            }
+        }
         let is_converted =
             (0..4).any(|version| theirs.title.contains(&format!(" Fetch v{version} ")));
         if !is_converted {
