@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use kafka_wire::records::batch::{BATCH_HEADER_LEN, BatchBuilder, BatchHeader, BatchView};
+use kafka_wire::records::batch::{BATCH_HEADER_LEN, BatchHeader, BatchView};
+use kafka_wire::records::batch_builder::BatchBuilder;
 use kafka_wire::records::compression::{self, Codec};
 use kafka_wire::records::control::{self, EndTransactionMarker};
 

@@ -1,9 +1,8 @@
 //! Pure: message sets of magic 0 and 1 from old producers, checked and rewritten into one batch of magic 2 (`LogValidator.java`).
 
 use bytes::Bytes;
-use kafka_wire::records::batch::{
-    BatchBuilder, BatchBuilderOptions, MAGIC_V2, NO_TIMESTAMP, TimestampType,
-};
+use kafka_wire::records::batch::{MAGIC_V2, NO_TIMESTAMP, TimestampType};
+use kafka_wire::records::batch_builder::{BatchBuilder, BatchBuilderOptions};
 use kafka_wire::records::entries;
 use kafka_wire::records::legacy::{InnerMessage, LegacyError, MessageView};
 use kafka_wire::records::record::Record;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use kafka_wire::error_code::ErrorCode;
-use kafka_wire::records::batch::{BatchBuilder, BatchBuilderOptions, Batches};
+use kafka_wire::records::batch::Batches;
+use kafka_wire::records::batch_builder::{BatchBuilder, BatchBuilderOptions};
 use kafka_wire::wire::Records;
 use tempfile::TempDir;
 

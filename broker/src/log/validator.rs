@@ -5,9 +5,10 @@
 
 use bytes::Bytes;
 use kafka_wire::records::batch::{
-    BATCH_HEADER_LEN, BatchBuilder, BatchBuilderOptions, BatchHeader, BatchView, MAGIC_V2,
-    NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO_TIMESTAMP, TimestampType,
+    BATCH_HEADER_LEN, BatchHeader, BatchView, MAGIC_V2, NO_PRODUCER_EPOCH, NO_PRODUCER_ID,
+    NO_TIMESTAMP, TimestampType,
 };
+use kafka_wire::records::batch_builder::{BatchBuilder, BatchBuilderOptions};
 use kafka_wire::records::entries::{self, Entry};
 use kafka_wire::records::legacy::{LegacyError, MessageView};
 use kafka_wire::records::record::{RecordError, RecordReader};

@@ -2,9 +2,8 @@
 
 use bytes::{Bytes, BytesMut};
 use kafka_wire::error_code::ErrorCode;
-use kafka_wire::records::batch::{
-    BatchBuilder, BatchBuilderOptions, BatchHeader, BatchView, TimestampType,
-};
+use kafka_wire::records::batch::{BatchHeader, BatchView, TimestampType};
+use kafka_wire::records::batch_builder::{BatchBuilder, BatchBuilderOptions};
 use kafka_wire::records::compression::{Codec, compress};
 use kafka_wire::records::legacy::{MessageSetBuilder, MessageSetOptions};
 

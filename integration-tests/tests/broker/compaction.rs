@@ -31,7 +31,7 @@ use kafka_wire::messages::produce::{PartitionProduceData, ProduceRequest, TopicP
 use kafka_wire::messages::write_txn_markers::{
     WritableTxnMarker, WritableTxnMarkerTopic, WriteTxnMarkersRequest,
 };
-use kafka_wire::records::batch::{BatchBuilder, BatchBuilderOptions};
+use kafka_wire::records::batch_builder::{BatchBuilder, BatchBuilderOptions};
 use kafka_wire::records::compression::{Codec, compress};
 use kafka_wire::records::record::{Record, RecordHeader};
 use kafka_wire::wire::Records;

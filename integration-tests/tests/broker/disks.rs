@@ -15,7 +15,7 @@ use kafka_wire::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
 use kafka_wire::messages::describe_log_dirs::DescribeLogDirsRequest;
 use kafka_wire::messages::metadata::{MetadataRequest, MetadataRequestTopic};
 use kafka_wire::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
-use kafka_wire::records::batch::{BatchBuilder, BatchBuilderOptions};
+use kafka_wire::records::batch_builder::{BatchBuilder, BatchBuilderOptions};
 use kafka_wire::wire::{Records, Uuid};
 
 const TOPIC: &str = "spread";

@@ -12,7 +12,8 @@ use integration_tests::stock_tools::{self, class};
 use integration_tests::talk::Talk;
 use kafka_wire::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
 use kafka_wire::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
-use kafka_wire::records::batch::{BatchBuilder, BatchBuilderOptions, Batches};
+use kafka_wire::records::batch::Batches;
+use kafka_wire::records::batch_builder::{BatchBuilder, BatchBuilderOptions};
 use kafka_wire::records::compression::{Codec, compress, decompress};
 use kafka_wire::wire::Records;
 

@@ -7,7 +7,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::records::batch::{BatchBuilder, BatchBuilderOptions};
+use crate::records::batch_builder::{BatchBuilder, BatchBuilderOptions};
 use crate::records::record::Record;
 
 /// What a control record says.

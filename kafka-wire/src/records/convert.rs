@@ -3,9 +3,9 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::records::batch::{
-    BatchBuilder, BatchBuilderOptions, BatchError, BatchView, MAGIC_POSITION, MAGIC_V2,
-    NO_TIMESTAMP, TimestampType,
+    BatchError, BatchView, MAGIC_POSITION, MAGIC_V2, NO_TIMESTAMP, TimestampType,
 };
+use crate::records::batch_builder::{BatchBuilder, BatchBuilderOptions};
 use crate::records::compression::{self, Codec};
 use crate::records::legacy::{LegacyError, MessageSetBuilder, MessageSetOptions, MessageView};
 use crate::records::record::Record;

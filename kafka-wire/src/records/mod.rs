@@ -1,6 +1,7 @@
 //! Record batches of every magic and codec.
 
 pub mod batch;
+pub mod batch_builder;
 pub mod compression;
 pub mod control;
 pub mod convert;

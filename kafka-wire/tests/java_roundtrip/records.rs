@@ -1,6 +1,7 @@
 //! Shell: codecs, message sets and conversions against Kafka's own classes.
 
-use kafka_wire::records::batch::{BatchBuilder, BatchBuilderOptions, BatchView, Batches};
+use kafka_wire::records::batch::{BatchView, Batches};
+use kafka_wire::records::batch_builder::{BatchBuilder, BatchBuilderOptions};
 use kafka_wire::records::compression::{Codec, compress, decompress};
 use kafka_wire::records::convert::{down_convert, up_convert};
 use kafka_wire::records::legacy::{MessageSetBuilder, MessageSetOptions, Messages};

@@ -196,7 +196,7 @@ impl Fetched {
 
 #[cfg(test)]
 mod tests {
-    use kafka_wire::records::batch::{BatchBuilder, BatchBuilderOptions};
+    use kafka_wire::records::batch_builder::{BatchBuilder, BatchBuilderOptions};
 
     use super::*;
 

@@ -1,7 +1,7 @@
 //! Shell: records on their way to one partition, and the batch that they become.
 
 use bytes::Bytes;
-use kafka_wire::records::batch::{BatchBuilder, BatchBuilderOptions};
+use kafka_wire::records::batch_builder::{BatchBuilder, BatchBuilderOptions};
 use kafka_wire::records::compression::{self, Codec};
 use kafka_wire::records::record::Record;
 use tokio::time::Instant;

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytestring::ByteString;
 use kafka_wire::error_code::ErrorCode;
-use kafka_wire::records::batch::{BatchBuilder, BatchBuilderOptions};
+use kafka_wire::records::batch_builder::{BatchBuilder, BatchBuilderOptions};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 

@@ -6,7 +6,8 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use kafka_wire::records::batch::{BatchBuilder, BatchBuilderOptions, BatchHeader, BatchView};
+use kafka_wire::records::batch::{BatchHeader, BatchView};
+use kafka_wire::records::batch_builder::{BatchBuilder, BatchBuilderOptions};
 use kafka_wire::records::compression::{Codec, compress};
 use kafka_wire::records::control::{ControlType, EndTransactionMarker, marker_batch, parse_key};
 use kafka_wire::records::record::{Record, RecordHeader};

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kafka_wire::records::batch::{BatchBuilder, BatchBuilderOptions};
+use kafka_wire::records::batch_builder::{BatchBuilder, BatchBuilderOptions};
 use tempfile::TempDir;
 
 use crate::log::append::{AppendOptions, AppendOrigin};

@@ -7,7 +7,7 @@ use kafka_wire::header::RequestHeader;
 use kafka_wire::message::Request;
 use kafka_wire::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
 use kafka_wire::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
-use kafka_wire::records::batch::{BatchBuilder, BatchBuilderOptions};
+use kafka_wire::records::batch_builder::{BatchBuilder, BatchBuilderOptions};
 use kafka_wire::records::compression::{Codec, compress};
 use kafka_wire::wire::Records;
 use kafka_wire::writer::Writer;

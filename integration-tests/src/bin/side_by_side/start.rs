@@ -8,7 +8,7 @@ use kafka_wire::client::connection::{Connection, ConnectionOptions};
 use kafka_wire::error_code::ErrorCode;
 use kafka_wire::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
 use kafka_wire::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
-use kafka_wire::records::batch::{BatchBuilder, BatchBuilderOptions};
+use kafka_wire::records::batch_builder::{BatchBuilder, BatchBuilderOptions};
 use kafka_wire::wire::Records;
 
 use crate::servers::Pair;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use integration_tests::requests::Random;
-use kafka_wire::records::batch::{BatchBuilder, BatchBuilderOptions};
+use kafka_wire::records::batch_builder::{BatchBuilder, BatchBuilderOptions};
 use kafka_wire::records::record::Record;
 
 /// Partitions of the topic.

@@ -9,7 +9,8 @@ use kafka_wire::message::encode_versioned;
 use kafka_wire::messages::transaction_log_record::{
     PartitionsSchema, TransactionLogKey, TransactionLogValue,
 };
-use kafka_wire::records::batch::{BatchBuilder, BatchBuilderOptions, Batches};
+use kafka_wire::records::batch::Batches;
+use kafka_wire::records::batch_builder::{BatchBuilder, BatchBuilderOptions};
 
 use super::PARTITIONS;
 use super::script::{LONG_MS, Script};

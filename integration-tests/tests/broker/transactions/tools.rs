@@ -7,7 +7,7 @@ use integration_tests::stack::Broker;
 use integration_tests::stock_tools::{self, class};
 use integration_tests::transcript::Transcript;
 use kafka_wire::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
-use kafka_wire::records::batch::{BatchBuilder, BatchBuilderOptions};
+use kafka_wire::records::batch_builder::{BatchBuilder, BatchBuilderOptions};
 use kafka_wire::wire::Records;
 
 use super::script::{LONG_MS, Script};

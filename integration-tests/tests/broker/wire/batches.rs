@@ -2,9 +2,8 @@
 
 use bytes::Bytes;
 use integration_tests::requests::Random;
-use kafka_wire::records::batch::{
-    BATCH_HEADER_LEN, BatchBuilder, BatchBuilderOptions, BatchHeader, LOG_OVERHEAD, crc32, crc32c,
-};
+use kafka_wire::records::batch::{BATCH_HEADER_LEN, BatchHeader, LOG_OVERHEAD, crc32, crc32c};
+use kafka_wire::records::batch_builder::{BatchBuilder, BatchBuilderOptions};
 use kafka_wire::records::compression::{Codec, compress};
 use kafka_wire::records::lz4::{self, HeaderChecksum};
 use kafka_wire::records::record::{Record, RecordHeader};
