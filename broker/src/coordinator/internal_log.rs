@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,6 +26,15 @@ pub struct Appended {
     pub base_offset: i64,
     /// Ends when enough replicas have it, or cannot be had in time.
     pub replicating: Replicating,
+}
+
+/// The outcome of an append if it is there already, as it is without other replicas.
+pub fn outcome_at_once(replicating: &mut Replicating) -> Option<Result<(), ErrorCode>> {
+    let mut nobody = Context::from_waker(Waker::noop());
+    match replicating.as_mut().poll(&mut nobody) {
+        Poll::Ready(outcome) => Some(outcome),
+        Poll::Pending => None,
+    }
 }
 
 /// Part of a partition, as it is on disk.

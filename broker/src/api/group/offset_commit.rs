@@ -15,8 +15,9 @@ use kafka_wire::messages::offset_commit::{
 use crate::api::context::{RequestContext, Services};
 use crate::api::group::topic_results::TopicResults;
 use crate::coordinator::clock;
-use crate::coordinator::group::message::{CommitRequest, TopicPartition};
+use crate::coordinator::group::message::CommitRequest;
 use crate::coordinator::group::offsets::OffsetAndMetadata;
+use crate::coordinator::topic_partition::TopicPartition;
 
 /// The time, or retention, of whoever names none.
 const UNSET: i64 = -1;
@@ -27,21 +28,10 @@ pub async fn handle(
     context: &RequestContext,
     request: OffsetCommitRequest,
 ) -> OffsetCommitResponse {
-    let snapshot = services.metadata.snapshot();
     let mut topics = TopicResults::default();
-    let mut known = Vec::new();
-    for topic in request.topics {
-        for partition in topic.partitions {
-            let at = TopicPartition {
-                topic: topic.name.clone(),
-                partition: partition.partition_index,
-            };
-            match snapshot.partition(&at.topic, at.partition) {
-                Some(_) => known.push((at, partition)),
-                None => topics.add(at, ErrorCode::UnknownTopicOrPartition),
-            }
-        }
-    }
+    let asked = request.topics.into_iter().map(|t| (t.name, t.partitions));
+    let snapshot = services.metadata.snapshot();
+    let known = topics.sort_out(&snapshot, asked, |partition| partition.partition_index);
     drop(snapshot);
     if known.is_empty() {
         return response(topics);

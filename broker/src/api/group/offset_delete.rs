@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use kafka_wire::error_code::ErrorCode;
 use kafka_wire::messages::offset_delete::{
     OffsetDeleteRequest, OffsetDeleteResponse, OffsetDeleteResponsePartition,
     OffsetDeleteResponseTopic,
@@ -10,7 +9,7 @@ use kafka_wire::messages::offset_delete::{
 
 use crate::api::context::{RequestContext, Services};
 use crate::api::group::topic_results::TopicResults;
-use crate::coordinator::group::message::TopicPartition;
+use crate::coordinator::topic_partition::TopicPartition;
 
 /// Deletes offsets.
 pub async fn handle(
@@ -18,21 +17,12 @@ pub async fn handle(
     _context: &RequestContext,
     request: OffsetDeleteRequest,
 ) -> OffsetDeleteResponse {
-    let snapshot = services.metadata.snapshot();
     let mut topics = TopicResults::default();
-    let mut known = Vec::new();
-    for topic in request.topics {
-        for partition in topic.partitions {
-            let partition = TopicPartition {
-                topic: topic.name.clone(),
-                partition: partition.partition_index,
-            };
-            match snapshot.partition(&partition.topic, partition.partition) {
-                Some(_) => known.push(partition),
-                None => topics.add(partition, ErrorCode::UnknownTopicOrPartition),
-            }
-        }
-    }
+    let asked = request.topics.into_iter().map(|t| (t.name, t.partitions));
+    let snapshot = services.metadata.snapshot();
+    let known = topics.sort_out(&snapshot, asked, |partition| partition.partition_index);
+    drop(snapshot);
+    let known: Vec<TopicPartition> = known.into_iter().map(|(at, _)| at).collect();
     match services.groups.delete_offsets(&request.group_id, &known) {
         Err(error) => OffsetDeleteResponse {
             error_code: error.code(),

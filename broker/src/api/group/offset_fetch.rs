@@ -16,8 +16,8 @@ use kafka_wire::messages::offset_fetch::{
 };
 
 use crate::api::context::{RequestContext, Services};
-use crate::coordinator::group::message::TopicPartition;
 use crate::coordinator::group::offsets::FetchedOffset;
+use crate::coordinator::topic_partition::TopicPartition;
 
 type Fetched = Vec<(TopicPartition, FetchedOffset)>;
 

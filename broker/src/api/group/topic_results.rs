@@ -1,11 +1,13 @@
-//! Pure: outcomes of partitions, gathered by topic in the order of the first mention.
+//! Pure: the partitions of a request that exist, and outcomes of partitions, gathered by topic in
+//! the order of the first mention.
 
 use std::collections::HashMap;
 
 use bytestring::ByteString;
 use kafka_wire::error_code::ErrorCode;
 
-use crate::coordinator::group::message::TopicPartition;
+use crate::coordinator::topic_partition::TopicPartition;
+use crate::metadata::cache::Snapshot;
 
 /// Outcomes by topic.
 #[derive(Debug, Default)]
@@ -15,6 +17,29 @@ pub struct TopicResults {
 }
 
 impl TopicResults {
+    /// The partitions that exist, each with its part of the request; the others have their outcome.
+    pub fn sort_out<P>(
+        &mut self,
+        metadata: &Snapshot,
+        topics: impl IntoIterator<Item = (ByteString, Vec<P>)>,
+        index: impl Fn(&P) -> i32,
+    ) -> Vec<(TopicPartition, P)> {
+        let mut known = Vec::new();
+        for (topic, partitions) in topics {
+            for asked in partitions {
+                let at = TopicPartition {
+                    topic: topic.clone(),
+                    partition: index(&asked),
+                };
+                match metadata.partition(&at.topic, at.partition) {
+                    Some(_) => known.push((at, asked)),
+                    None => self.add(at, ErrorCode::UnknownTopicOrPartition),
+                }
+            }
+        }
+        known
+    }
+
     /// One partition's outcome.
     pub fn add(&mut self, at: TopicPartition, error: ErrorCode) {
         let list = &mut self.list;

@@ -14,7 +14,7 @@ use kafka_wire::messages::txn_offset_commit::{
 use crate::api::context::{RequestContext, Services};
 use crate::api::group::topic_results::TopicResults;
 use crate::coordinator::clock;
-use crate::coordinator::group::message::{CommitRequest, TopicPartition};
+use crate::coordinator::group::message::CommitRequest;
 use crate::coordinator::group::offsets::OffsetAndMetadata;
 
 /// Stores offsets that count once the transaction is committed.
@@ -23,32 +23,24 @@ pub async fn handle(
     context: &RequestContext,
     request: TxnOffsetCommitRequest,
 ) -> TxnOffsetCommitResponse {
-    let now_ms = clock::wall_ms();
     let mut results = TopicResults::default();
-    let mut offsets = Vec::new();
+    let asked = request.topics.into_iter().map(|t| (t.name, t.partitions));
     let snapshot = services.metadata.snapshot();
-    for topic in request.topics {
-        for partition in topic.partitions {
-            let at = TopicPartition {
-                topic: topic.name.clone(),
-                partition: partition.partition_index,
-            };
-            match snapshot.partition(&at.topic, at.partition) {
-                Some(_) => offsets.push((at, position(partition, now_ms))),
-                None => results.add(at, ErrorCode::UnknownTopicOrPartition),
-            }
-        }
-    }
+    let known = results.sort_out(&snapshot, asked, |partition| partition.partition_index);
     drop(snapshot);
-    if offsets.is_empty() {
+    if known.is_empty() {
         return response(results);
     }
+    let now_ms = clock::wall_ms();
+    let offsets = known.into_iter();
     let commit = CommitRequest {
         member_id: request.member_id,
         group_instance_id: request.group_instance_id,
         generation: request.generation_id,
         producer: None,
-        offsets,
+        offsets: offsets
+            .map(|(at, partition)| (at, position(partition, now_ms)))
+            .collect(),
     };
     let committed = services.groups.commit_in_transaction(
         &request.group_id,

@@ -6,7 +6,7 @@ use kafka_wire::error_code::ErrorCode;
 use kafka_wire::messages::update_metadata::{UpdateMetadataRequest, UpdateMetadataResponse};
 
 use crate::api::context::{RequestContext, Services};
-use crate::coordinator::group::message::TopicPartition;
+use crate::coordinator::topic_partition::TopicPartition;
 
 /// Takes over what the controller says.
 pub async fn handle(

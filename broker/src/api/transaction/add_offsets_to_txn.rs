@@ -9,7 +9,7 @@ use kafka_wire::messages::add_offsets_to_txn::{AddOffsetsToTxnRequest, AddOffset
 
 use crate::api::context::{RequestContext, Services};
 use crate::api::transaction::old_clients;
-use crate::coordinator::group::message::TopicPartition;
+use crate::coordinator::topic_partition::TopicPartition;
 use crate::coordinator::transaction::message::AddRequest;
 use crate::coordinator::transaction::transaction::ProducerIdentity;
 use crate::metadata::topic_names::GROUP_METADATA_TOPIC;

@@ -7,14 +7,15 @@ use kafka_wire::wire::WireError;
 
 use crate::coordinator::group::group::{Group, GroupState};
 use crate::coordinator::group::message::{
-    CommitRequest, Effect, Effects, GroupRecord, Now, OffsetAppend, Stored, Ticket, TopicPartition,
-    UNKNOWN_MEMBER_ID,
+    CommitRequest, Effect, Effects, GroupRecord, Now, OffsetAppend, Stored, UNKNOWN_MEMBER_ID,
 };
 use crate::coordinator::group::offsets::OffsetAndMetadata;
 use crate::coordinator::group::records::{
     group_key, offset_append_error, offset_key, offset_record,
 };
 use crate::coordinator::group::subscription::CONSUMER_PROTOCOL_TYPE;
+use crate::coordinator::topic_partition::TopicPartition;
+use crate::coordinator::waiting::Ticket;
 
 /// What is left to do after offsets were removed.
 #[derive(Clone, Debug, Default, PartialEq)]

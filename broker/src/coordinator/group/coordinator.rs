@@ -4,31 +4,31 @@
 //! Which checks come first is Kafka's (`GroupCoordinator.scala`): group id, coordinator running,
 //! partition loading, partition owned, then whatever the group says.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use dashmap::DashMap;
 use kafka_wire::error_code::ErrorCode;
 use kafka_wire::records::compression::Codec;
-use parking_lot::Mutex;
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 
 use crate::coordinator::group::load::{Loader, Placed};
 use crate::coordinator::group::message::{
     CommitRequest, CommitResults, GroupSettings, GroupSummary, JoinRequest, JoinResult, Leaver,
-    Producer, Reply, SyncRequest, SyncResult, TopicPartition, UNKNOWN_MEMBER_ID,
+    Producer, Reply, SyncRequest, SyncResult, UNKNOWN_MEMBER_ID,
 };
 use crate::coordinator::group::offsets::FetchedOffset;
 use crate::coordinator::group::records::offset_append_error;
-use crate::coordinator::group::shard::{Phase, Shard, Shared};
+use crate::coordinator::group::shard::{Shard, Shared};
 use crate::coordinator::internal_log::InternalLog;
-use crate::coordinator::java;
-use crate::coordinator::replay::{Entry, replay};
+use crate::coordinator::ownership::Phase;
+use crate::coordinator::reader::read_partition;
+use crate::coordinator::replay::Entry;
+use crate::coordinator::running::{Running, repeat};
+use crate::coordinator::shards::Shards;
 use crate::coordinator::timers::Timers;
+use crate::coordinator::topic_partition::TopicPartition;
 
 /// In requests of no producer.
 const NO_PRODUCER_ID: i64 = -1;
@@ -64,79 +64,72 @@ pub struct GroupOverview {
 /// Coordinates the groups of those partitions of `__consumer_offsets` that this broker leads.
 pub struct GroupCoordinator {
     shared: Arc<Shared>,
-    partitions: i32,
     load_buffer_bytes: usize,
     retention_check_interval_ms: u64,
-    is_active: AtomicBool,
-    shards: DashMap<i32, Arc<Shard>>,
-    tasks: Mutex<Vec<JoinHandle<()>>>,
+    running: Running,
+    shards: Shards<Shard>,
 }
 
 impl std::fmt::Debug for GroupCoordinator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("GroupCoordinator")
-            .field("partitions", &self.partitions)
-            .finish()
+            .field("running", &self.running)
+            .finish_non_exhaustive()
     }
 }
 
 impl GroupCoordinator {
     /// A coordinator that answers `COORDINATOR_NOT_AVAILABLE` until it is started.
     pub fn new(config: CoordinatorConfig, log: Arc<dyn InternalLog>) -> Arc<GroupCoordinator> {
-        let shared = Shared {
+        let shared = Arc::new(Shared {
             log,
             settings: Arc::new(config.settings),
             timers: Timers::new(),
             required_acks: config.required_acks,
             codec: config.codec,
-            next_ticket: AtomicU64::new(0),
             next_instance: AtomicU64::new(0),
             completed_rebalances: AtomicU64::new(0),
-        };
+        });
+        let shards_share = Arc::clone(&shared);
+        let make = move |partition| Shard::new(partition, Arc::clone(&shards_share));
         Arc::new(GroupCoordinator {
-            shared: Arc::new(shared),
-            partitions: config.partitions.max(1),
+            shared,
             load_buffer_bytes: config.load_buffer_bytes,
-            retention_check_interval_ms: config.retention_check_interval_ms.max(1),
-            is_active: AtomicBool::new(false),
-            shards: DashMap::new(),
-            tasks: Mutex::default(),
+            retention_check_interval_ms: config.retention_check_interval_ms,
+            running: Running::default(),
+            shards: Shards::new(config.partitions, make),
         })
     }
 
     /// Starts answering, and the tasks that see to timers and expiry.
     pub fn start(self: &Arc<Self>) {
-        self.is_active.store(true, Ordering::SeqCst);
-        let mut tasks = self.tasks.lock();
-        tasks.push(tokio::spawn(run_timers(
-            Arc::clone(&self.shared),
-            Arc::downgrade(self),
-        )));
-        let interval = Duration::from_millis(self.retention_check_interval_ms);
-        tasks.push(tokio::spawn(run_expiry(interval, Arc::downgrade(self))));
+        self.running.start();
+        let timers = run_timers(Arc::clone(&self.shared), Arc::downgrade(self));
+        self.running.spawn(timers);
+        let interval_ms = self.retention_check_interval_ms;
+        let expire = |coordinator: &Self| coordinator.expire_offsets();
+        self.running
+            .spawn(repeat(interval_ms, Arc::downgrade(self), expire));
     }
 
     /// Stops answering; whoever waits is told to look for another coordinator.
     pub fn shutdown(&self) {
-        self.is_active.store(false, Ordering::SeqCst);
-        for task in self.tasks.lock().drain(..) {
-            task.abort();
-        }
-        for shard in self.all_shards() {
+        self.running.stop();
+        for shard in self.shards.all() {
             shard.resigned(None);
         }
     }
 
     /// The partition of `__consumer_offsets` that a group belongs to.
     pub fn partition_for(&self, group_id: &str) -> i32 {
-        java::partition_for(group_id, self.partitions)
+        self.shards.partition_for(group_id)
     }
 
     /// This broker leads a partition of `__consumer_offsets` now: its groups are loaded, and
     /// until then clients are told so.
     pub fn on_elected(self: &Arc<Self>, partition: i32, epoch: i32) {
         tracing::info!(partition, epoch, "elected as group coordinator");
-        let shard = self.shard(partition);
+        let shard = self.shards.get(partition);
         if !shard.elected(epoch) {
             return;
         }
@@ -147,14 +140,14 @@ impl GroupCoordinator {
     /// Another broker leads a partition of `__consumer_offsets` now; without an epoch the
     /// partition is deleted or this broker is no replica any more.
     pub fn on_resigned(&self, partition: i32, epoch: Option<i32>) {
-        let resigned = self.shard(partition).resigned(epoch);
+        let resigned = self.shards.get(partition).resigned(epoch);
         tracing::info!(partition, epoch, resigned, "resigned as group coordinator");
     }
 
     /// Partitions of topics were deleted: nobody needs their offsets.
     pub fn on_partitions_deleted(&self, partitions: &[TopicPartition]) {
         let mut removed = 0;
-        for shard in self.all_shards() {
+        for shard in self.shards.all() {
             for id in shard.read_all(|group| Some(group.id().clone())) {
                 let forget =
                     shard.clean_up(&id, |g, now| ((), g.forget_partitions(partitions, now)));
@@ -171,7 +164,8 @@ impl GroupCoordinator {
     /// A transaction's markers are in these partitions of `__consumer_offsets`.
     pub fn on_transaction_completed(&self, producer_id: i64, partitions: &[i32], commit: bool) {
         for partition in partitions {
-            self.shard(*partition)
+            self.shards
+                .get(*partition)
                 .transaction_ended(producer_id, commit);
         }
     }
@@ -351,12 +345,12 @@ impl GroupCoordinator {
     /// ListGroups: the groups in one of the states, or in any. While a partition is loading the
     /// list is not complete, and the error says so.
     pub fn list(&self, states: &[ByteString]) -> (ErrorCode, Vec<GroupOverview>) {
-        if !self.is_active.load(Ordering::SeqCst) {
+        if !self.running.is_active() {
             return (ErrorCode::CoordinatorNotAvailable, Vec::new());
         }
         let mut error = ErrorCode::None;
         let mut groups = Vec::new();
-        for shard in self.all_shards() {
+        for shard in self.shards.all() {
             if shard.phase() == Phase::Loading {
                 error = ErrorCode::CoordinatorLoadInProgress;
             }
@@ -419,10 +413,10 @@ impl GroupCoordinator {
         if group_id.is_empty() && !may_be_empty {
             return Err(ErrorCode::InvalidGroupId);
         }
-        if !self.is_active.load(Ordering::SeqCst) {
+        if !self.running.is_active() {
             return Err(ErrorCode::CoordinatorNotAvailable);
         }
-        let shard = self.shard(self.partition_for(group_id));
+        let shard = self.shards.of(group_id);
         match shard.phase() {
             Phase::Loading => Err(ErrorCode::CoordinatorLoadInProgress),
             Phase::NotOwned => Err(ErrorCode::NotCoordinator),
@@ -430,48 +424,16 @@ impl GroupCoordinator {
         }
     }
 
-    fn shard(&self, partition: i32) -> Arc<Shard> {
-        if let Some(shard) = self.shards.get(&partition) {
-            return Arc::clone(&shard);
-        }
-        let new = || Shard::new(partition, Arc::clone(&self.shared));
-        Arc::clone(&self.shards.entry(partition).or_insert_with(new))
-    }
-
-    fn all_shards(&self) -> Vec<Arc<Shard>> {
-        self.shards
-            .iter()
-            .map(|entry| Arc::clone(entry.value()))
-            .collect()
-    }
-
-    /// Reads the partition's log from its start to its end.
     fn load(&self, shard: &Shard, partition: i32, epoch: i32) {
         let started_ms = self.shared.timers.now_ms();
         let mut loader = Loader::default();
-        let Some(mut from) = self.shared.log.start_offset(partition) else {
-            tracing::warn!(partition, "no log to load groups from");
-            shard.loaded(epoch, Vec::new());
-            return;
-        };
-        while shard.is_loading(epoch) {
-            let chunk = match self
-                .shared
-                .log
-                .read(partition, from, self.load_buffer_bytes)
-            {
-                Ok(Some(chunk)) => chunk,
-                Ok(None) => break,
-                Err(error) => {
-                    tracing::error!(partition, from, error, "groups cannot be read any further");
-                    break;
-                }
-            };
-            match load_chunk(&mut loader, partition, &chunk.batches) {
-                Some(next) if next > from => from = next,
-                _ => break,
-            }
-        }
+        read_partition(
+            &*self.shared.log,
+            partition,
+            self.load_buffer_bytes,
+            || shard.is_loading(epoch),
+            &mut |entry| take(&mut loader, partition, entry),
+        );
         let groups = loader.finish(&self.shared.settings, self.shared.now());
         let count = groups.len();
         if shard.loaded(epoch, groups) {
@@ -482,7 +444,7 @@ impl GroupCoordinator {
 
     fn expire_offsets(&self) {
         let mut removed = 0;
-        for shard in self.all_shards() {
+        for shard in self.shards.all() {
             for id in shard.read_all(|group| Some(group.id().clone())) {
                 let expired = shard.clean_up(&id, |group, now| ((), group.expire(now)));
                 removed += expired.ok().flatten().map_or(0, |((), offsets)| offsets);
@@ -494,26 +456,20 @@ impl GroupCoordinator {
     }
 }
 
-fn load_chunk(loader: &mut Loader, partition: i32, batches: &[u8]) -> Option<i64> {
-    let mut visit = |entry: Entry<'_>| match entry {
+fn take(loader: &mut Loader, partition: i32, entry: Entry<'_>) {
+    match entry {
         Entry::Record {
             batch_offset,
             producer_id,
             key,
             value,
         } => {
-            let (key, value) = (
-                Bytes::copy_from_slice(key),
-                value.map(Bytes::copy_from_slice),
-            );
-            if let Err(error) = loader.record(
-                Placed {
-                    batch_offset,
-                    producer_id,
-                },
-                key,
-                value,
-            ) {
+            let placed = Placed {
+                batch_offset,
+                producer_id,
+            };
+            let key = Bytes::copy_from_slice(key);
+            if let Err(error) = loader.record(placed, key, value.map(Bytes::copy_from_slice)) {
                 tracing::error!(partition, batch_offset, %error, "skipping a record");
             }
         }
@@ -521,11 +477,7 @@ fn load_chunk(loader: &mut Loader, partition: i32, batches: &[u8]) -> Option<i64
             producer_id,
             commit,
         } => loader.marker(producer_id, commit),
-    };
-    let mut report = |offset: i64, error: String| {
-        tracing::error!(partition, offset, error, "skipping a batch");
-    };
-    replay(batches, &mut visit, &mut report)
+    }
 }
 
 async fn commit_to(
@@ -568,19 +520,9 @@ async fn run_timers(shared: Arc<Shared>, coordinator: Weak<GroupCoordinator>) {
             return;
         };
         coordinator
-            .shard(partition)
+            .shards
+            .get(partition)
             .fire(&group_id, instance, at_ms);
-    }
-}
-
-async fn run_expiry(interval: Duration, coordinator: Weak<GroupCoordinator>) {
-    let mut ticks = tokio::time::interval(interval);
-    loop {
-        ticks.tick().await;
-        let Some(coordinator) = coordinator.upgrade() else {
-            return;
-        };
-        coordinator.expire_offsets();
     }
 }
 

@@ -1,9 +1,10 @@
 //! The coordinator on a log in memory: what it stores it finds again, here or on another broker.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use kafka_wire::records::batch::{Batches, patch_base_offset};
-use parking_lot::Condvar;
+use parking_lot::{Condvar, Mutex};
 
 use super::*;
 use crate::coordinator::group::message::Protocol;

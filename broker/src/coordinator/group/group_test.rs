@@ -13,9 +13,11 @@ use rand::{RngExt, SeedableRng};
 use crate::coordinator::group::group::{Group, GroupState};
 use crate::coordinator::group::message::{
     CommitRequest, Effect, Effects, GroupSettings, JoinRequest, JoinResult, Leaver, Now, Protocol,
-    Reply, Stored, SyncRequest, SyncResult, Ticket, TopicPartition,
+    Reply, Stored, SyncRequest, SyncResult,
 };
 use crate::coordinator::group::offsets::OffsetAndMetadata;
+use crate::coordinator::topic_partition::TopicPartition;
+use crate::coordinator::waiting::Ticket;
 
 /// A group, its clock, its timers, and an append log that the test completes.
 struct World {

@@ -6,10 +6,11 @@ use kafka_wire::error_code::ErrorCode;
 use crate::coordinator::group::group::{Group, GroupState, InitialDelay, JoinTimer};
 use crate::coordinator::group::member::{Member, NEW_MEMBER_JOIN_TIMEOUT_MS, detached_protocols};
 use crate::coordinator::group::message::{
-    Effects, JoinRequest, JoinResult, Now, StaticRejoin, Stored, SyncResult, Ticket,
-    UNKNOWN_MEMBER_ID, detached,
+    Effects, JoinRequest, JoinResult, Now, StaticRejoin, Stored, SyncResult, UNKNOWN_MEMBER_ID,
 };
 use crate::coordinator::group::records::group_append_error;
+use crate::coordinator::topic_partition::detached;
+use crate::coordinator::waiting::Ticket;
 
 impl Group {
     /// Somebody joins; the answer comes as a reply to the ticket, perhaps much later.

@@ -11,9 +11,10 @@ use bytestring::ByteString;
 use kafka_wire::wire::WireError;
 
 use crate::coordinator::group::group::{Group, LoadedGroup};
-use crate::coordinator::group::message::{Effects, GroupSettings, Now, TopicPartition};
+use crate::coordinator::group::message::{Effects, GroupSettings, Now};
 use crate::coordinator::group::offsets::{CommitRecord, Offsets, PendingTransactions};
 use crate::coordinator::group::records::{GroupKey, decode_group, decode_key, decode_offset};
+use crate::coordinator::topic_partition::TopicPartition;
 
 type GroupPartition = (ByteString, TopicPartition);
 

@@ -5,9 +5,9 @@
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use crate::coordinator::group::message::{
-    JoinRequest, JoinedMember, MemberSummary, Protocol, Ticket, detached,
-};
+use crate::coordinator::group::message::{JoinRequest, JoinedMember, MemberSummary, Protocol};
+use crate::coordinator::topic_partition::detached;
+use crate::coordinator::waiting::Ticket;
 
 /// A member that joined without an id may wait this long for its join to be answered: it cannot
 /// send heartbeats yet, and a client that went away cannot be noticed otherwise.

@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use bytestring::ByteString;
 
 use crate::coordinator::group::member::Member;
-use crate::coordinator::group::message::{Protocol, Ticket};
+use crate::coordinator::group::message::Protocol;
 use crate::coordinator::java;
+use crate::coordinator::waiting::Ticket;
 
 /// The members of a group.
 #[derive(Clone, Debug, Default)]

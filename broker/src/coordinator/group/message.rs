@@ -1,7 +1,6 @@
 //! Pure: what goes into a group and what comes out of it, as values.
 
 use std::collections::{BTreeMap, HashSet};
-use std::fmt;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -10,6 +9,8 @@ use kafka_wire::error_code::ErrorCode;
 use crate::coordinator::group::offsets::OffsetAndMetadata;
 use crate::coordinator::group::records::offset_append_error;
 use crate::coordinator::internal_log::VerificationGuard;
+use crate::coordinator::topic_partition::TopicPartition;
+use crate::coordinator::waiting::Ticket;
 
 /// The member id of somebody who has none yet.
 pub const UNKNOWN_MEMBER_ID: &str = "";
@@ -24,34 +25,6 @@ pub struct Now {
     pub wall_ms: i64,
     /// Milliseconds of a clock that never goes back.
     pub mono_ms: i64,
-}
-
-/// Stands for a request that waits for its answer; minted by the shell, never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Ticket(pub u64);
-
-/// A partition by topic name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TopicPartition {
-    /// Topic name.
-    pub topic: ByteString,
-    /// Partition index.
-    pub partition: i32,
-}
-
-impl fmt::Display for TopicPartition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.topic, self.partition)
-    }
-}
-
-/// A copy that does not keep the request frame it was cut from in memory.
-pub fn detached(text: &ByteString) -> ByteString {
-    if text.is_empty() {
-        ByteString::new()
-    } else {
-        ByteString::from(&**text)
-    }
 }
 
 /// The limits of the group protocol, from the broker's configuration.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytestring::ByteString;
 use kafka_wire::error_code::ErrorCode;
 
-use crate::coordinator::group::message::{TopicPartition, detached};
+use crate::coordinator::topic_partition::{TopicPartition, detached};
 
 /// A committed position.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,7 +156,7 @@ impl Offsets {
         value: &OffsetAndMetadata,
     ) {
         let commits = self.in_flight.entry(producer_id).or_default();
-        let commits = commits.entry(detached_partition(partition)).or_default();
+        let commits = commits.entry(partition.detached()).or_default();
         commits.push(detached_value(value));
     }
 
@@ -182,7 +182,7 @@ impl Offsets {
         };
         let existing = stored.get(partition);
         if existing.is_none_or(|existing| existing.older_than(&record)) {
-            stored.insert(detached_partition(partition), record);
+            stored.insert(partition.detached(), record);
         }
     }
 
@@ -302,13 +302,6 @@ impl Offsets {
             self.committed.remove(partition);
         }
         expired
-    }
-}
-
-fn detached_partition(partition: &TopicPartition) -> TopicPartition {
-    TopicPartition {
-        topic: detached(&partition.topic),
-        partition: partition.partition,
     }
 }
 

@@ -13,8 +13,8 @@ use crate::coordinator::group::group::Group;
 use crate::coordinator::group::load::{Loader, Placed};
 use crate::coordinator::group::message::{
     CommitRequest, Effect, Effects, GroupRecord, GroupSettings, Now, Producer, Reply, Stored,
-    Ticket,
 };
+use crate::coordinator::waiting::Ticket;
 
 const RETENTION_MS: i64 = 1000;
 

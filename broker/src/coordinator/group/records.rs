@@ -20,8 +20,9 @@ use kafka_wire::wire::WireError;
 
 use crate::coordinator::group::group::{Group, LoadedGroup};
 use crate::coordinator::group::member::Member;
-use crate::coordinator::group::message::{GroupRecord, Protocol, TopicPartition, detached};
+use crate::coordinator::group::message::{GroupRecord, Protocol};
 use crate::coordinator::group::offsets::OffsetAndMetadata;
+use crate::coordinator::topic_partition::{TopicPartition, detached};
 
 const VALUE_VERSION: i16 = 3;
 const EXPIRING_OFFSET_VERSION: i16 = 1;

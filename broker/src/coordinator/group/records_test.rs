@@ -11,12 +11,13 @@ use kafka_wire::messages::group_metadata_record::GroupMetadataValue;
 
 use crate::coordinator::group::group::Group;
 use crate::coordinator::group::load::{Loader, Placed};
-use crate::coordinator::group::message::{Effects, GroupSettings, Now, TopicPartition};
+use crate::coordinator::group::message::{Effects, GroupSettings, Now};
 use crate::coordinator::group::offsets::OffsetAndMetadata;
 use crate::coordinator::group::records::{
     GroupKey, decode_group, decode_key, decode_offset, group_key, group_record, offset_key,
     offset_record,
 };
+use crate::coordinator::topic_partition::TopicPartition;
 
 const NOW: Now = Now {
     wall_ms: 1_800_000_000_000,

@@ -7,7 +7,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -22,10 +21,13 @@ use crate::coordinator::clock;
 use crate::coordinator::group::commit::Cleanup;
 use crate::coordinator::group::group::Group;
 use crate::coordinator::group::message::{
-    Effect, Effects, GroupRecord, GroupSettings, Now, Producer, Reply, Stored, Ticket,
+    Effect, Effects, GroupRecord, GroupSettings, Now, Producer, Reply, Stored,
 };
-use crate::coordinator::internal_log::{Appended, InternalLog, Replicating};
+use crate::coordinator::internal_log::{Appended, InternalLog, outcome_at_once};
+use crate::coordinator::ownership::{Ownership, Phase};
 use crate::coordinator::timers::Timers;
+use crate::coordinator::topic_partition::detached;
+use crate::coordinator::waiting::{Ticket, Waiting};
 
 /// Which group a timer is for: partition, id, and which of the groups that had this id.
 pub(super) type TimerKey = (i32, ByteString, u64);
@@ -39,7 +41,6 @@ pub(super) struct Shared {
     pub(super) required_acks: i16,
     /// `offsets.topic.compression.codec`
     pub(super) codec: Codec,
-    pub(super) next_ticket: AtomicU64,
     pub(super) next_instance: AtomicU64,
     pub(super) completed_rebalances: AtomicU64,
 }
@@ -49,6 +50,13 @@ impl Shared {
         Now {
             wall_ms: clock::wall_ms(),
             mono_ms: self.timers.now_ms(),
+        }
+    }
+
+    fn entry(&self, group: Group) -> Entry {
+        Entry {
+            instance: self.next_instance.fetch_add(1, Ordering::Relaxed),
+            group,
         }
     }
 
@@ -81,46 +89,35 @@ impl Shared {
     }
 }
 
-/// Whether this broker coordinates the groups of a partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// Another broker does.
-    NotOwned,
-    /// The log is being read.
-    Loading,
-    /// It does.
-    Active,
-}
-
 struct Entry {
     instance: u64,
     group: Group,
 }
 
+type Groups = HashMap<ByteString, Entry>;
+
 #[derive(Default)]
 struct State {
-    phase: Option<Phase>,
-    epoch: Option<i32>,
-    groups: HashMap<ByteString, Entry>,
+    held: Ownership<Groups>,
     /// Transactions that ended while the log was being read: producer and whether it committed.
     /// The reader may have passed the end of the log before their markers came.
     ended: Vec<(i64, bool)>,
-    waiting: HashMap<Ticket, oneshot::Sender<Reply>>,
+    waiting: Waiting<Reply>,
 }
 
 impl State {
-    fn phase(&self) -> Phase {
-        self.phase.unwrap_or(Phase::NotOwned)
+    /// The groups, none while they are not held here.
+    fn groups(&mut self) -> impl Iterator<Item = &mut Entry> {
+        self.held
+            .content()
+            .into_iter()
+            .flat_map(HashMap::values_mut)
     }
 
-    /// Takes a newer epoch; false if an older one is given, which was overtaken.
-    fn accept_epoch(&mut self, epoch: Option<i32>) -> bool {
-        match (epoch, self.epoch) {
-            (Some(new), Some(current)) if new < current => return false,
-            (Some(new), _) => self.epoch = Some(new),
-            (None, _) => {}
-        }
-        true
+    /// A group, if it is still the same one.
+    fn entry(&mut self, id: &ByteString, instance: u64) -> Option<&mut Entry> {
+        let entry = self.held.content().ok()?.get_mut(id)?;
+        (entry.instance == instance).then_some(entry)
     }
 }
 
@@ -143,39 +140,45 @@ impl Shard {
     }
 
     pub(super) fn phase(&self) -> Phase {
-        self.state.lock().phase()
+        self.state.lock().held.phase()
     }
 
     /// Is still being loaded for this epoch.
     pub(super) fn is_loading(&self, epoch: i32) -> bool {
-        let state = self.state.lock();
-        state.phase() == Phase::Loading && state.epoch == Some(epoch)
+        self.state.lock().held.is_loading(epoch)
     }
 
-    /// This broker leads the partition now. True if its log has to be read.
+    /// This broker leads the partition now. True if its log has to be read: groups that are here
+    /// stay as they are in a new epoch.
     pub(super) fn elected(&self, epoch: i32) -> bool {
-        let mut state = self.state.lock();
-        if !state.accept_epoch(Some(epoch)) || state.phase() == Phase::Active {
+        let held = &mut self.state.lock().held;
+        if held.phase() == Phase::Active {
+            held.accept(Some(epoch));
             return false;
         }
-        state.phase = Some(Phase::Loading);
-        true
+        held.elect(epoch)
     }
 
     /// The log has been read; false if somebody else was elected meanwhile.
     pub(super) fn loaded(&self, epoch: i32, groups: Vec<(Group, Effects)>) -> bool {
         let mut state = self.state.lock();
-        if state.phase() != Phase::Loading || state.epoch != Some(epoch) {
+        if !state.held.is_loading(epoch) {
             return false;
         }
-        state.phase = Some(Phase::Active);
         let ended = std::mem::take(&mut state.ended);
+        let mut held = Groups::new();
+        let mut all_effects = Vec::new();
         for (mut group, effects) in groups {
-            let id = group.id().clone();
             for (producer_id, commit) in &ended {
                 group.complete_transaction(*producer_id, *commit);
             }
-            let instance = self.insert(&mut state, group);
+            let id = group.id().clone();
+            let entry = self.shared.entry(group);
+            all_effects.push((id.clone(), entry.instance, effects));
+            held.insert(id, entry);
+        }
+        state.held.activate(held);
+        for (id, instance, effects) in all_effects {
             self.perform(&mut state, &id, instance, effects);
         }
         true
@@ -184,13 +187,12 @@ impl Shard {
     /// Another broker leads the partition now. False if that is old news.
     pub(super) fn resigned(&self, epoch: Option<i32>) -> bool {
         let mut state = self.state.lock();
-        if !state.accept_epoch(epoch) {
+        if !state.held.accept(epoch) {
             return false;
         }
-        state.phase = Some(Phase::NotOwned);
         state.ended.clear();
         let now = self.shared.now();
-        for (id, mut entry) in std::mem::take(&mut state.groups) {
+        for (id, mut entry) in state.held.release().unwrap_or_default() {
             let mut effects = Effects::new();
             entry.group.unload(now, &mut effects);
             self.perform(&mut state, &id, entry.instance, effects);
@@ -205,8 +207,8 @@ impl Shard {
         create: bool,
         decide: impl FnOnce(&mut Group, Now, &mut Effects) -> R,
     ) -> Result<Option<R>, ErrorCode> {
-        let mut state = self.owned()?;
-        Ok(self.decide(&mut state, id, create, decide))
+        let mut state = self.state.lock();
+        self.decide(&mut state, id, create, decide)
     }
 
     /// As [`Shard::with_group`], for decisions that are answered later.
@@ -216,17 +218,15 @@ impl Shard {
         create: bool,
         decide: impl FnOnce(&mut Group, Ticket, Now, &mut Effects),
     ) -> Result<Option<oneshot::Receiver<Reply>>, ErrorCode> {
-        let mut state = self.owned()?;
-        let ticket = Ticket(self.shared.next_ticket.fetch_add(1, Ordering::Relaxed));
-        let (sender, receiver) = oneshot::channel();
-        state.waiting.insert(ticket, sender);
+        let mut state = self.state.lock();
+        let (ticket, receiver) = state.waiting.enter();
         let asked = self.decide(&mut state, id, create, |group, now, effects| {
             decide(group, ticket, now, effects);
         });
-        if asked.is_none() {
-            state.waiting.remove(&ticket);
+        if !matches!(asked, Ok(Some(()))) {
+            state.waiting.leave(ticket);
         }
-        Ok(asked.map(|()| receiver))
+        Ok(asked?.map(|()| receiver))
     }
 
     /// Removes offsets, and the group with them if it is dead then.
@@ -235,15 +235,16 @@ impl Shard {
         id: &ByteString,
         remove: impl FnOnce(&mut Group, Now) -> (R, Cleanup),
     ) -> Result<Option<(R, usize)>, ErrorCode> {
-        let mut state = self.owned()?;
-        let Some(entry) = state.groups.get_mut(id) else {
+        let mut state = self.state.lock();
+        let groups = state.held.content()?;
+        let Some(entry) = groups.get_mut(id) else {
             return Ok(None);
         };
         let now = self.shared.now();
         let instance = entry.instance;
         let (result, cleanup) = remove(&mut entry.group, now);
         if cleanup.is_dead {
-            state.groups.remove(id);
+            groups.remove(id);
         }
         if !cleanup.tombstones.is_empty() {
             let effects = Effects(vec![Effect::Tombstones(cleanup.tombstones)]);
@@ -255,10 +256,10 @@ impl Shard {
     /// The marker of a producer's transaction is in the log.
     pub(super) fn transaction_ended(&self, producer_id: i64, commit: bool) {
         let mut state = self.state.lock();
-        if state.phase() == Phase::Loading {
+        if state.held.phase() == Phase::Loading {
             state.ended.push((producer_id, commit));
         }
-        for entry in state.groups.values_mut() {
+        for entry in state.groups() {
             entry.group.complete_transaction(producer_id, commit);
         }
     }
@@ -269,45 +270,27 @@ impl Shard {
         id: &str,
         look: impl FnOnce(&Group) -> R,
     ) -> Result<Option<R>, ErrorCode> {
-        Ok(self.owned()?.groups.get(id).map(|entry| look(&entry.group)))
+        let mut state = self.state.lock();
+        let groups = state.held.content()?;
+        Ok(groups.get(id).map(|entry| look(&entry.group)))
     }
 
-    /// Looks at all groups, whatever the phase.
+    /// Looks at all groups that are here.
     pub(super) fn read_all<R>(&self, mut look: impl FnMut(&Group) -> Option<R>) -> Vec<R> {
-        self.state
-            .lock()
-            .groups
-            .values()
-            .filter_map(|entry| look(&entry.group))
-            .collect()
+        let mut state = self.state.lock();
+        let groups = state.groups();
+        groups.filter_map(|entry| look(&entry.group)).collect()
     }
 
     /// A timer has come.
     pub(super) fn fire(&self, id: &ByteString, instance: u64, at_ms: i64) {
         let mut state = self.state.lock();
-        let Some(entry) = state.groups.get_mut(id).filter(|e| e.instance == instance) else {
+        let Some(entry) = state.entry(id, instance) else {
             return;
         };
         let mut effects = Effects::new();
         entry.group.tick(at_ms, self.shared.now(), &mut effects);
         self.perform(&mut state, id, instance, effects);
-    }
-
-    fn owned(&self) -> Result<parking_lot::MutexGuard<'_, State>, ErrorCode> {
-        let state = self.state.lock();
-        match state.phase() {
-            Phase::NotOwned => Err(ErrorCode::NotCoordinator),
-            Phase::Loading => Err(ErrorCode::CoordinatorLoadInProgress),
-            Phase::Active => Ok(state),
-        }
-    }
-
-    fn insert(&self, state: &mut State, group: Group) -> u64 {
-        let instance = self.shared.next_instance.fetch_add(1, Ordering::Relaxed);
-        state
-            .groups
-            .insert(group.id().clone(), Entry { instance, group });
-        instance
     }
 
     fn decide<R>(
@@ -316,21 +299,22 @@ impl Shard {
         id: &ByteString,
         create: bool,
         decide: impl FnOnce(&mut Group, Now, &mut Effects) -> R,
-    ) -> Option<R> {
+    ) -> Result<Option<R>, ErrorCode> {
+        let groups = state.held.content()?;
         let now = self.shared.now();
-        if create && !state.groups.contains_key(id) {
-            let id = crate::coordinator::group::message::detached(id);
-            self.insert(
-                state,
-                Group::empty(id, Arc::clone(&self.shared.settings), now),
-            );
+        if create && !groups.contains_key(id) {
+            let settings = Arc::clone(&self.shared.settings);
+            let group = Group::empty(detached(id), settings, now);
+            groups.insert(group.id().clone(), self.shared.entry(group));
         }
-        let entry = state.groups.get_mut(id)?;
+        let Some(entry) = groups.get_mut(id) else {
+            return Ok(None);
+        };
         let instance = entry.instance;
         let mut effects = Effects::new();
         let result = decide(&mut entry.group, now, &mut effects);
         self.perform(state, id, instance, effects);
-        Some(result)
+        Ok(Some(result))
     }
 
     /// Carries out effects in order, and what follows from appends that are done at once.
@@ -338,12 +322,7 @@ impl Shard {
         let mut queue = VecDeque::from(effects.0);
         while let Some(effect) = queue.pop_front() {
             match effect {
-                Effect::Reply(ticket, reply) => {
-                    if let Some(sender) = state.waiting.remove(&ticket) {
-                        // Nobody listens any more if the connection is gone.
-                        let _ = sender.send(reply);
-                    }
-                }
+                Effect::Reply(ticket, reply) => state.waiting.answer(ticket, reply),
                 Effect::Arm(at_ms) => {
                     self.shared
                         .timers
@@ -364,7 +343,7 @@ impl Shard {
                     let is_offsets = matches!(then, Stored::Offsets(_));
                     let base_sequence = if is_offsets { 0 } else { NO_SEQUENCE };
                     match self.append(&records, producer, base_sequence, acks) {
-                        Ok(mut appended) => match poll_once(&mut appended.replicating) {
+                        Ok(mut appended) => match outcome_at_once(&mut appended.replicating) {
                             Some(outcome) => {
                                 let outcome = outcome.map(|()| appended.base_offset);
                                 queue.extend(self.finish(state, id, instance, then, outcome).0);
@@ -431,8 +410,7 @@ impl Shard {
         outcome: Result<i64, ErrorCode>,
     ) -> Effects {
         let mut effects = Effects::new();
-        let entry = state.groups.get_mut(id).filter(|e| e.instance == instance);
-        match (entry, then) {
+        match (state.entry(id, instance), then) {
             (Some(entry), then) => {
                 entry
                     .group
@@ -442,16 +420,5 @@ impl Shard {
             (None, _) => {}
         }
         effects
-    }
-}
-
-/// The outcome if it is there already, as it is without other replicas.
-fn poll_once(replicating: &mut Replicating) -> Option<Result<(), ErrorCode>> {
-    match replicating
-        .as_mut()
-        .poll(&mut Context::from_waker(Waker::noop()))
-    {
-        Poll::Ready(outcome) => Some(outcome),
-        Poll::Pending => None,
     }
 }

@@ -7,10 +7,9 @@ use bytestring::ByteString;
 use kafka_wire::error_code::ErrorCode;
 
 use crate::coordinator::group::group::{Group, GroupState};
-use crate::coordinator::group::message::{
-    Effect, Effects, Now, Stored, SyncRequest, SyncResult, Ticket,
-};
+use crate::coordinator::group::message::{Effect, Effects, Now, Stored, SyncRequest, SyncResult};
 use crate::coordinator::group::records::{group_append_error, group_record};
+use crate::coordinator::waiting::Ticket;
 
 impl Group {
     /// A member asks for its assignment, the leader brings everybody's; the answer comes as a

@@ -5,22 +5,20 @@
 //! request itself, partition loading, partition owned, then whatever the transaction says.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use dashmap::DashMap;
 use kafka_wire::error_code::ErrorCode;
-use parking_lot::Mutex;
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 
-use crate::coordinator::group::message::TopicPartition;
 use crate::coordinator::internal_log::InternalLog;
-use crate::coordinator::java;
-use crate::coordinator::replay::{Entry, replay};
+use crate::coordinator::ownership::Phase;
+use crate::coordinator::reader::read_partition;
+use crate::coordinator::replay::Entry;
+use crate::coordinator::running::{Running, repeat};
+use crate::coordinator::shards::Shards;
+use crate::coordinator::topic_partition::TopicPartition;
 use crate::coordinator::transaction::load::Loader;
 use crate::coordinator::transaction::marker_sender::{
     MarkerInbox, MarkerQueue, MarkerSettings, run,
@@ -31,9 +29,10 @@ use crate::coordinator::transaction::message::{
 };
 use crate::coordinator::transaction::partition::{InitProgress, TransactionPartition};
 use crate::coordinator::transaction::producer_ids::ProducerIds;
-use crate::coordinator::transaction::shard::{Phase, Shard, Shared};
+use crate::coordinator::transaction::shard::{Shard, Shared};
 use crate::coordinator::transaction::state::TransactionState;
 use crate::coordinator::transaction::transaction::ProducerIdentity;
+use crate::coordinator::waiting::Ticket;
 
 /// What a coordinator needs to know.
 #[derive(Clone, Debug)]
@@ -68,9 +67,8 @@ pub struct TransactionCoordinator {
     shared: Arc<Shared>,
     config: CoordinatorConfig,
     producer_ids: Arc<ProducerIds>,
-    is_active: AtomicBool,
-    shards: DashMap<i32, Arc<Shard>>,
-    tasks: Mutex<Vec<JoinHandle<()>>>,
+    running: Running,
+    shards: Shards<Shard>,
 }
 
 impl std::fmt::Debug for TransactionCoordinator {
@@ -89,59 +87,53 @@ impl TransactionCoordinator {
         producer_ids: Arc<ProducerIds>,
         markers: MarkerQueue,
     ) -> Arc<TransactionCoordinator> {
-        let shared = Shared {
+        let shared = Arc::new(Shared {
             log,
             settings: Arc::new(config.settings.clone()),
             markers,
-            next_ticket: AtomicU64::new(0),
-        };
+        });
+        let shards_share = Arc::clone(&shared);
+        let make = move |partition| Shard::new(partition, Arc::clone(&shards_share));
         Arc::new(TransactionCoordinator {
-            shared: Arc::new(shared),
-            config: CoordinatorConfig {
-                partitions: config.partitions.max(1),
-                ..config
-            },
+            shared,
+            shards: Shards::new(config.partitions, make),
+            config,
             producer_ids,
-            is_active: AtomicBool::new(false),
-            shards: DashMap::new(),
-            tasks: Mutex::default(),
+            running: Running::default(),
         })
     }
 
     /// Starts the tasks that send markers, abort what takes too long and forget what is idle.
     pub fn start(self: &Arc<Self>, markers: MarkerSettings, inbox: MarkerInbox) {
-        let mut tasks = self.tasks.lock();
-        tasks.push(tokio::spawn(run(markers, inbox, Arc::downgrade(self))));
+        let this = || Arc::downgrade(self);
+        self.running.spawn(run(markers, inbox, this()));
         let abort = |coordinator: &Self| coordinator.abort_timed_out();
-        let interval = self.config.abort_interval_ms;
-        tasks.push(tokio::spawn(repeat(interval, Arc::downgrade(self), abort)));
+        let interval_ms = self.config.abort_interval_ms;
+        self.running.spawn(repeat(interval_ms, this(), abort));
         let expire = |coordinator: &Self| coordinator.expire();
-        let interval = self.config.expiry_interval_ms;
-        tasks.push(tokio::spawn(repeat(interval, Arc::downgrade(self), expire)));
-        self.is_active.store(true, Ordering::SeqCst);
+        let interval_ms = self.config.expiry_interval_ms;
+        self.running.spawn(repeat(interval_ms, this(), expire));
+        self.running.start();
     }
 
     /// Stops coordinating.
     pub fn shutdown(&self) {
-        self.is_active.store(false, Ordering::SeqCst);
-        for task in self.tasks.lock().drain(..) {
-            task.abort();
-        }
-        for shard in self.all_shards() {
+        self.running.stop();
+        for shard in self.shards.all() {
             shard.resigned(None);
         }
     }
 
     /// The partition of `__transaction_state` that a transactional id belongs to.
     pub fn partition_for(&self, transactional_id: &str) -> i32 {
-        java::partition_for(transactional_id, self.config.partitions)
+        self.shards.partition_for(transactional_id)
     }
 
     /// This broker leads a partition of `__transaction_state` now: its transactions are loaded,
     /// and until then clients are told so.
     pub fn on_elected(self: &Arc<Self>, partition: i32, epoch: i32) {
         tracing::info!(partition, epoch, "elected as transaction coordinator");
-        let shard = self.shard(partition);
+        let shard = self.shards.get(partition);
         if !shard.elected(epoch) {
             return;
         }
@@ -152,7 +144,7 @@ impl TransactionCoordinator {
     /// Another broker leads a partition of `__transaction_state` now; without an epoch the
     /// partition is deleted or this broker is no replica any more.
     pub fn on_resigned(&self, partition: i32, epoch: Option<i32>) {
-        let resigned = self.shard(partition).resigned(epoch);
+        let resigned = self.shards.get(partition).resigned(epoch);
         tracing::info!(
             partition,
             epoch,
@@ -186,12 +178,13 @@ impl TransactionCoordinator {
             timeout_ms,
             expected,
         };
-        let shard = self.shard_of(&request.transactional_id);
+        let shard = self.shards.of(&request.transactional_id);
         let mut fresh = None;
         loop {
-            let (progress, answer) = shard.ask(|transactions, ticket, now_ms, effects| {
-                transactions.init_producer_id(&request, fresh, ticket, now_ms, effects)
-            })?;
+            let (progress, ticket, answer) =
+                shard.ask(|transactions, ticket, now_ms, effects| {
+                    transactions.init_producer_id(&request, fresh, ticket, now_ms, effects)
+                })?;
             match progress {
                 InitProgress::Decided => {
                     return match received(answer).await? {
@@ -200,8 +193,7 @@ impl TransactionCoordinator {
                     };
                 }
                 InitProgress::NeedsProducerId => {
-                    drop(answer);
-                    shard.forget_closed();
+                    shard.forget(ticket);
                     fresh = Some(self.producer_ids.generate().await?);
                 }
             }
@@ -213,7 +205,7 @@ impl TransactionCoordinator {
         if request.transactional_id.is_empty() {
             return ErrorCode::InvalidRequest;
         }
-        let shard = self.shard_of(&request.transactional_id);
+        let shard = self.shards.of(&request.transactional_id);
         let asked = shard.ask(|transactions, ticket, now_ms, effects| {
             transactions.add_partitions(&request, ticket, now_ms, effects);
         });
@@ -231,7 +223,8 @@ impl TransactionCoordinator {
         if request.transactional_id.is_empty() {
             return Err(ErrorCode::InvalidRequest);
         }
-        self.shard_of(&request.transactional_id)
+        self.shards
+            .of(&request.transactional_id)
             .decide(|transactions, _, _| transactions.verify_partitions(request))?
     }
 
@@ -240,7 +233,7 @@ impl TransactionCoordinator {
         if request.transactional_id.is_empty() {
             return ErrorCode::InvalidRequest;
         }
-        let shard = self.shard_of(&request.transactional_id);
+        let shard = self.shards.of(&request.transactional_id);
         let asked = shard.ask(|transactions, ticket, now_ms, effects| {
             transactions.end(&request, ticket, now_ms, effects);
         });
@@ -252,14 +245,15 @@ impl TransactionCoordinator {
     /// # Errors
     /// Why it cannot be described.
     pub fn describe(&self, transactional_id: &str) -> Result<TransactionDescription, ErrorCode> {
-        if !self.is_active.load(Ordering::SeqCst) {
+        if !self.running.is_active() {
             return Err(ErrorCode::CoordinatorNotAvailable);
         }
         if transactional_id.is_empty() {
             return Err(ErrorCode::InvalidRequest);
         }
         let described = self
-            .shard_of(transactional_id)
+            .shards
+            .of(transactional_id)
             .decide(|transactions, _, _| transactions.describe(transactional_id))?;
         described.ok_or(ErrorCode::TransactionalIdNotFound)
     }
@@ -271,10 +265,10 @@ impl TransactionCoordinator {
             unknown_states: Vec::new(),
             transactions: Vec::new(),
         };
-        if !self.is_active.load(Ordering::SeqCst) {
+        if !self.running.is_active() {
             return failed(ErrorCode::CoordinatorNotAvailable);
         }
-        let shards = self.all_shards();
+        let shards = self.shards.all();
         if shards.iter().any(|shard| shard.phase() == Phase::Loading) {
             return failed(ErrorCode::CoordinatorLoadInProgress);
         }
@@ -307,28 +301,35 @@ impl TransactionCoordinator {
     /// What a broker answered to the markers of a transaction.
     pub(super) fn markers_answered(&self, sent: &Markers, answers: &[(TopicPartition, ErrorCode)]) {
         // A shard that is not owned waits for no markers; whoever owns it sends its own.
-        let _ = self.shard(sent.shard).decide(|transactions, _, effects| {
-            transactions.markers_answered(sent, answers, effects);
-        });
+        let _ = self
+            .shards
+            .get(sent.shard)
+            .decide(|transactions, _, effects| {
+                transactions.markers_answered(sent, answers, effects);
+            });
     }
 
     /// Partitions of a transaction do not exist any more.
     pub(super) fn partitions_gone(&self, sent: &Markers) {
-        let _ = self.shard(sent.shard).decide(|transactions, _, effects| {
-            transactions.partitions_gone(sent, effects);
-        });
+        let _ = self
+            .shards
+            .get(sent.shard)
+            .decide(|transactions, _, effects| {
+                transactions.partitions_gone(sent, effects);
+            });
     }
 
     /// Whether markers are still of any meaning.
     pub(super) fn awaits(&self, sent: &Markers) -> bool {
         let awaited = self
-            .shard(sent.shard)
+            .shards
+            .get(sent.shard)
             .decide(|transactions, _, _| transactions.awaits(sent));
         awaited.unwrap_or(false)
     }
 
     fn abort_timed_out(&self) {
-        for shard in self.all_shards() {
+        for shard in self.shards.all() {
             let _ = shard.decide(|transactions, now_ms, effects| {
                 transactions.abort_timed_out(now_ms, effects);
             });
@@ -336,58 +337,23 @@ impl TransactionCoordinator {
     }
 
     fn expire(&self) {
-        for shard in self.all_shards() {
+        for shard in self.shards.all() {
             if shard.phase() == Phase::Active {
                 shard.expire();
             }
         }
     }
 
-    fn shard_of(&self, transactional_id: &str) -> Arc<Shard> {
-        self.shard(self.partition_for(transactional_id))
-    }
-
-    fn shard(&self, partition: i32) -> Arc<Shard> {
-        if let Some(shard) = self.shards.get(&partition) {
-            return Arc::clone(&shard);
-        }
-        let new = || Shard::new(partition, Arc::clone(&self.shared));
-        Arc::clone(&self.shards.entry(partition).or_insert_with(new))
-    }
-
-    fn all_shards(&self) -> Vec<Arc<Shard>> {
-        self.shards
-            .iter()
-            .map(|entry| Arc::clone(entry.value()))
-            .collect()
-    }
-
     /// Reads the partition's log from its start to its end.
     fn load(&self, shard: &Shard, partition: i32, epoch: i32) {
         let mut loader = Loader::default();
-        let mut from = self.shared.log.start_offset(partition);
-        if from.is_none() {
-            tracing::warn!(partition, "no log to load transactions from");
-        }
-        while let Some(offset) = from
-            && shard.is_loading(epoch)
-        {
-            let limit = self.config.load_buffer_bytes;
-            let chunk = match self.shared.log.read(partition, offset, limit) {
-                Ok(Some(chunk)) => chunk,
-                Ok(None) => break,
-                Err(error) => {
-                    tracing::error!(
-                        partition,
-                        offset,
-                        error,
-                        "transactions cannot be read any further"
-                    );
-                    break;
-                }
-            };
-            from = load_chunk(&mut loader, partition, &chunk.batches).filter(|next| *next > offset);
-        }
+        read_partition(
+            &*self.shared.log,
+            partition,
+            self.config.load_buffer_bytes,
+            || shard.is_loading(epoch),
+            &mut |entry| take(&mut loader, partition, entry),
+        );
         let transactions = loader.finish();
         let count = transactions.len();
         let settings = Arc::clone(&self.shared.settings);
@@ -405,26 +371,20 @@ impl TransactionCoordinator {
     }
 }
 
-fn load_chunk(loader: &mut Loader, partition: i32, batches: &[u8]) -> Option<i64> {
-    let mut visit = |entry: Entry<'_>| {
-        let Entry::Record {
-            batch_offset,
-            key,
-            value,
-            ..
-        } = entry
-        else {
-            return;
-        };
-        let key = Bytes::copy_from_slice(key);
-        if let Err(error) = loader.record(key, value.map(Bytes::copy_from_slice)) {
-            tracing::error!(partition, batch_offset, %error, "skipping a record");
-        }
+fn take(loader: &mut Loader, partition: i32, entry: Entry<'_>) {
+    let Entry::Record {
+        batch_offset,
+        key,
+        value,
+        ..
+    } = entry
+    else {
+        return;
     };
-    let mut report = |offset: i64, error: String| {
-        tracing::error!(partition, offset, error, "skipping a batch");
-    };
-    replay(batches, &mut visit, &mut report)
+    let key = Bytes::copy_from_slice(key);
+    if let Err(error) = loader.record(key, value.map(Bytes::copy_from_slice)) {
+        tracing::error!(partition, batch_offset, %error, "skipping a record");
+    }
 }
 
 /// Waits for a late answer. A question that is dropped unanswered was asked of a coordinator that
@@ -433,28 +393,13 @@ async fn received(answer: oneshot::Receiver<Reply>) -> Result<Reply, ErrorCode> 
     answer.await.map_err(|_| ErrorCode::NotCoordinator)
 }
 
-async fn done(asked: Result<((), oneshot::Receiver<Reply>), ErrorCode>) -> ErrorCode {
+async fn done(asked: Result<((), Ticket, oneshot::Receiver<Reply>), ErrorCode>) -> ErrorCode {
     let answer = match asked {
-        Ok(((), answer)) => received(answer).await,
+        Ok(((), _, answer)) => received(answer).await,
         Err(error) => Err(error),
     };
     match answer {
         Ok(Reply::Done(error)) | Err(error) => error,
         Ok(Reply::Init(_)) => ErrorCode::UnknownServerError,
-    }
-}
-
-async fn repeat(
-    interval_ms: u64,
-    coordinator: Weak<TransactionCoordinator>,
-    work: impl Fn(&TransactionCoordinator),
-) {
-    let interval = Duration::from_millis(interval_ms.max(1));
-    loop {
-        tokio::time::sleep(interval).await;
-        let Some(coordinator) = coordinator.upgrade() else {
-            return;
-        };
-        work(&coordinator);
     }
 }

@@ -4,10 +4,10 @@
 use bytestring::ByteString;
 use kafka_wire::error_code::ErrorCode;
 
-use crate::coordinator::group::message::Ticket;
 use crate::coordinator::transaction::message::{
     Asked, Effect, Effects, LogRecord, Reply, Stored, Then, append_error,
 };
+use crate::coordinator::waiting::Ticket;
 
 /// A batch without records, and the most that a record adds to its key: lengths, attributes,
 /// offset and timestamp deltas, no value, no headers.

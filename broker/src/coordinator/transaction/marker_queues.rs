@@ -8,7 +8,7 @@ use kafka_wire::messages::write_txn_markers::{
     WritableTxnMarker, WritableTxnMarkerTopic, WriteTxnMarkersRequest, WriteTxnMarkersResponse,
 };
 
-use crate::coordinator::group::message::TopicPartition;
+use crate::coordinator::topic_partition::TopicPartition;
 use crate::coordinator::transaction::message::Markers;
 
 /// Who leads a partition.

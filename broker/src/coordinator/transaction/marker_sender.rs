@@ -13,7 +13,7 @@ use kafka_wire::messages::write_txn_markers::WriteTxnMarkersResponse;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::coordinator::group::message::TopicPartition;
+use crate::coordinator::topic_partition::TopicPartition;
 use crate::coordinator::transaction::coordinator::TransactionCoordinator;
 use crate::coordinator::transaction::marker_queues::{Leader, MarkerQueues, answers, request};
 use crate::coordinator::transaction::message::Markers;

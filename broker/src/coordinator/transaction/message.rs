@@ -6,8 +6,9 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use kafka_wire::error_code::ErrorCode;
 
-use crate::coordinator::group::message::{Ticket, TopicPartition};
+use crate::coordinator::topic_partition::TopicPartition;
 use crate::coordinator::transaction::transaction::{ProducerIdentity, Transit};
+use crate::coordinator::waiting::Ticket;
 
 /// Limits, from the broker's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]

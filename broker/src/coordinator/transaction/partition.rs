@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytestring::ByteString;
 use kafka_wire::error_code::ErrorCode;
 
-use crate::coordinator::group::message::{Ticket, TopicPartition, detached};
+use crate::coordinator::topic_partition::{TopicPartition, detached};
 use crate::coordinator::transaction::last_words::{
     BATCH_OVERHEAD_BYTES, TombstoneBatches, answer_end, done, rolled_back,
 };
@@ -24,6 +24,7 @@ use crate::coordinator::transaction::state::TransactionState;
 use crate::coordinator::transaction::transaction::{
     EndDecision, InitDecision, ProducerIdentity, Transaction, Transit,
 };
+use crate::coordinator::waiting::Ticket;
 
 /// Whether a request got as far as a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use kafka_wire::messages::transaction_log_record::{
 };
 use kafka_wire::wire::WireError;
 
-use crate::coordinator::group::message::{TopicPartition, detached};
+use crate::coordinator::topic_partition::{TopicPartition, detached};
 use crate::coordinator::transaction::state::TransactionState;
 use crate::coordinator::transaction::transaction::{
     NO_EPOCH, NO_PRODUCER_ID, Transaction, Transit,

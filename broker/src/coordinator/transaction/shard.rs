@@ -5,10 +5,8 @@
 //! batch is written to this broker's log, so that batches lie in the order of the decisions; never
 //! while replicas or markers are awaited.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytestring::ByteString;
@@ -18,14 +16,15 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 use crate::coordinator::clock;
-use crate::coordinator::group::message::Ticket;
-use crate::coordinator::internal_log::{Appended, InternalLog, Replicating};
+use crate::coordinator::internal_log::{Appended, InternalLog, Replicating, outcome_at_once};
+use crate::coordinator::ownership::{Ownership, Phase};
 use crate::coordinator::transaction::last_words::orphaned;
 use crate::coordinator::transaction::marker_sender::MarkerQueue;
 use crate::coordinator::transaction::message::{
     Effect, Effects, LogRecord, Reply, Stored, TransactionSettings,
 };
 use crate::coordinator::transaction::partition::TransactionPartition;
+use crate::coordinator::waiting::{Ticket, Waiting};
 
 /// Pause before the end of a transaction is written again.
 const COMPLETION_BACKOFF: Duration = Duration::from_millis(100);
@@ -37,55 +36,12 @@ pub(super) struct Shared {
     pub(super) log: Arc<dyn InternalLog>,
     pub(super) settings: Arc<TransactionSettings>,
     pub(super) markers: MarkerQueue,
-    pub(super) next_ticket: AtomicU64,
-}
-
-/// Whether this broker coordinates the transactions of a partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// Another broker does.
-    NotOwned,
-    /// The log is being read.
-    Loading,
-    /// It does.
-    Active,
-}
-
-impl Phase {
-    /// What clients are told when it is not active; an append that comes back then was made in an
-    /// earlier epoch.
-    fn error(self) -> ErrorCode {
-        match self {
-            Phase::Loading => ErrorCode::CoordinatorLoadInProgress,
-            Phase::NotOwned | Phase::Active => ErrorCode::NotCoordinator,
-        }
-    }
 }
 
 #[derive(Default)]
 struct State {
-    epoch: Option<i32>,
-    is_loading: bool,
-    transactions: Option<TransactionPartition>,
-    waiting: HashMap<Ticket, oneshot::Sender<Reply>>,
-}
-
-impl State {
-    fn phase(&self) -> Phase {
-        match (self.is_loading, &self.transactions) {
-            (true, _) => Phase::Loading,
-            (false, Some(_)) => Phase::Active,
-            (false, None) => Phase::NotOwned,
-        }
-    }
-
-    fn owned(&mut self) -> Result<&mut TransactionPartition, ErrorCode> {
-        let error = self.phase().error();
-        match &mut self.transactions {
-            Some(transactions) if !self.is_loading => Ok(transactions),
-            _ => Err(error),
-        }
-    }
+    held: Ownership<TransactionPartition>,
+    waiting: Waiting<Reply>,
 }
 
 /// One partition's transactions.
@@ -107,27 +63,21 @@ impl Shard {
     }
 
     pub(super) fn phase(&self) -> Phase {
-        self.state.lock().phase()
+        self.state.lock().held.phase()
     }
 
     /// Is still being loaded for this epoch.
     pub(super) fn is_loading(&self, epoch: i32) -> bool {
-        let state = self.state.lock();
-        state.is_loading && state.epoch == Some(epoch)
+        self.state.lock().held.is_loading(epoch)
     }
 
     /// This broker leads the partition now. True if its log has to be read.
     pub(super) fn elected(&self, epoch: i32) -> bool {
-        let mut state = self.state.lock();
-        let is_old = state.epoch.is_some_and(|known| epoch < known);
-        let is_known = state.epoch == Some(epoch) && state.phase() != Phase::NotOwned;
-        if is_old || is_known {
-            return false;
+        let is_new = self.state.lock().held.elect(epoch);
+        if is_new {
+            self.shared.markers.forget(self.partition);
         }
-        self.shared.markers.forget(self.partition);
-        state.epoch = Some(epoch);
-        state.is_loading = true;
-        true
+        is_new
     }
 
     /// The log has been read; `load` makes the transactions. False if somebody else was elected
@@ -138,12 +88,12 @@ impl Shard {
         load: impl FnOnce(i64, &mut Effects) -> TransactionPartition,
     ) -> bool {
         let mut state = self.state.lock();
-        if !state.is_loading || state.epoch != Some(epoch) {
+        if !state.held.is_loading(epoch) {
             return false;
         }
         let mut effects = Effects::new();
-        state.transactions = Some(load(clock::wall_ms(), &mut effects));
-        state.is_loading = false;
+        let transactions = load(clock::wall_ms(), &mut effects);
+        state.held.activate(transactions);
         self.perform(&mut state, epoch, effects);
         true
     }
@@ -151,14 +101,10 @@ impl Shard {
     /// Another broker leads the partition now. False if that is old news.
     pub(super) fn resigned(&self, epoch: Option<i32>) -> bool {
         let mut state = self.state.lock();
-        if let (Some(new), Some(known)) = (epoch, state.epoch)
-            && new < known
-        {
+        if !state.held.accept(epoch) {
             return false;
         }
-        state.epoch = epoch.or(state.epoch);
-        state.is_loading = false;
-        state.transactions = None;
+        state.held.release();
         self.shared.markers.forget(self.partition);
         true
     }
@@ -176,24 +122,24 @@ impl Shard {
     pub(super) fn ask<R>(
         &self,
         decide: impl FnOnce(&mut TransactionPartition, Ticket, i64, &mut Effects) -> R,
-    ) -> Result<(R, oneshot::Receiver<Reply>), ErrorCode> {
+    ) -> Result<(R, Ticket, oneshot::Receiver<Reply>), ErrorCode> {
         let mut state = self.state.lock();
-        state.owned()?;
-        let ticket = Ticket(self.shared.next_ticket.fetch_add(1, Ordering::Relaxed));
-        let (sender, receiver) = oneshot::channel();
-        state.waiting.insert(ticket, sender);
+        let (ticket, receiver) = state.waiting.enter();
         let decided = self.decide_in(&mut state, |transactions, now_ms, effects| {
             decide(transactions, ticket, now_ms, effects)
-        })?;
-        Ok((decided, receiver))
+        });
+        match decided {
+            Ok(decided) => Ok((decided, ticket, receiver)),
+            Err(error) => {
+                state.waiting.leave(ticket);
+                Err(error)
+            }
+        }
     }
 
-    /// Forgets a question that turned out to be none; its receiver is gone.
-    pub(super) fn forget_closed(&self) {
-        self.state
-            .lock()
-            .waiting
-            .retain(|_, sender| !sender.is_closed());
+    /// Forgets a question that turned out to be none.
+    pub(super) fn forget(&self, ticket: Ticket) {
+        self.state.lock().waiting.leave(ticket);
     }
 
     /// Forgets ids that were idle for long.
@@ -216,7 +162,7 @@ impl Shard {
         state: &mut MutexGuard<'_, State>,
         decide: impl FnOnce(&mut TransactionPartition, i64, &mut Effects) -> R,
     ) -> Result<R, ErrorCode> {
-        let transactions = state.owned()?;
+        let transactions = state.held.content()?;
         let epoch = transactions.coordinator_epoch();
         let mut effects = Effects::new();
         let decided = decide(transactions, clock::wall_ms(), &mut effects);
@@ -229,12 +175,7 @@ impl Shard {
         let mut queue = VecDeque::from(effects);
         while let Some(effect) = queue.pop_front() {
             match effect {
-                Effect::Reply(ticket, reply) => {
-                    if let Some(sender) = state.waiting.remove(&ticket) {
-                        // Nobody listens any more if the connection is gone.
-                        let _ = sender.send(reply);
-                    }
-                }
+                Effect::Reply(ticket, reply) => state.waiting.answer(ticket, reply),
                 Effect::SendMarkers { markers, again } => self.shared.markers.send(markers, again),
                 Effect::RetryCompletion(id) => self.retry_completion(epoch, id),
                 Effect::Append {
@@ -242,7 +183,7 @@ impl Shard {
                     timeout_ms,
                     then,
                 } => match self.append(&records, timeout_ms) {
-                    Ok(mut appended) => match poll_once(&mut appended.replicating) {
+                    Ok(mut appended) => match outcome_at_once(&mut appended.replicating) {
                         Some(outcome) => queue.extend(finish(state, epoch, then, outcome)),
                         None => self.await_replicas(epoch, appended.replicating, then),
                     },
@@ -298,23 +239,13 @@ impl Shard {
 /// Tells the transactions what became of an append. If they are gone, only those who wait are told.
 fn finish(state: &mut State, epoch: i32, then: Stored, outcome: Result<(), ErrorCode>) -> Effects {
     let mut effects = Effects::new();
-    let present = state.phase().error();
-    match state.owned() {
+    match state.held.content() {
         Ok(transactions) if transactions.coordinator_epoch() == epoch => {
             transactions.appended(then, outcome, clock::wall_ms(), &mut effects);
         }
-        _ => orphaned(&then, outcome, present, &mut effects),
+        // It was made in an earlier epoch.
+        Ok(_) => orphaned(&then, outcome, ErrorCode::NotCoordinator, &mut effects),
+        Err(present) => orphaned(&then, outcome, present, &mut effects),
     }
     effects
-}
-
-/// The outcome if it is there already, as it is without other replicas.
-fn poll_once(replicating: &mut Replicating) -> Option<Result<(), ErrorCode>> {
-    match replicating
-        .as_mut()
-        .poll(&mut Context::from_waker(Waker::noop()))
-    {
-        Poll::Ready(outcome) => Some(outcome),
-        Poll::Pending => None,
-    }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use kafka_wire::error_code::ErrorCode;
 
-use crate::coordinator::group::message::TopicPartition;
+use crate::coordinator::topic_partition::TopicPartition;
 use crate::coordinator::transaction::state::TransactionState;
 
 /// No producer id.
