@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 
-use kafka_wire::records::batch::{BatchView, Batches};
+use kafka_wire::records::batch::{BatchView, MAGIC_V2};
 use kafka_wire::records::compression::{Codec, decompress};
 use kafka_wire::records::control::{ControlType, parse_key};
+use kafka_wire::records::entries;
+use kafka_wire::records::legacy::MessageView;
 
 /// A batch of an internal topic never holds more than this when decompressed: the coordinators
 /// write batches below `max.message.bytes`, and nobody else writes there.
@@ -33,25 +35,55 @@ pub enum Entry<'a> {
     },
 }
 
-/// Walks through whole batches; answers the offset after the last one. Batches that cannot be
-/// read are reported and passed over.
+/// Walks through whole batches, and through messages of the formats before 0.11, as old clusters
+/// left them; answers the offset after the last one. What cannot be read is reported and passed over.
 pub fn replay(
     bytes: &[u8],
     visit: &mut dyn FnMut(Entry<'_>),
     report: &mut dyn FnMut(i64, String),
 ) -> Option<i64> {
     let mut next = None;
-    for batch in Batches::new(bytes) {
-        let Ok(batch) = batch.inspect_err(|error| report(next.unwrap_or(-1), error.to_string()))
-        else {
-            break;
+    let mut rest = bytes;
+    loop {
+        let entry = match entries::split_first(rest) {
+            Ok(Some((entry, after))) => {
+                rest = after;
+                entry
+            }
+            Ok(None) => return next,
+            Err(error) => {
+                report(next.unwrap_or(-1), error.to_string());
+                return next;
+            }
         };
-        next = Some(batch.header.next_offset());
-        if let Err(error) = replay_batch(&batch, visit) {
-            report(batch.header.base_offset, error);
+        let (base_offset, after, replayed) = match entry.magic {
+            MAGIC_V2 => match BatchView::parse(entry.bytes) {
+                Ok(batch) => (
+                    batch.header.base_offset,
+                    batch.header.next_offset(),
+                    replay_batch(&batch, visit),
+                ),
+                Err(error) => {
+                    report(next.unwrap_or(-1), error.to_string());
+                    continue;
+                }
+            },
+            _ => match MessageView::parse(entry.bytes) {
+                Ok(message) => {
+                    let after = message.offset.wrapping_add(1);
+                    (message.offset, after, replay_message(&message, visit))
+                }
+                Err(error) => {
+                    report(next.unwrap_or(-1), error.to_string());
+                    continue;
+                }
+            },
+        };
+        next = Some(after);
+        if let Err(error) = replayed {
+            report(base_offset, error);
         }
     }
-    next
 }
 
 fn replay_batch(batch: &BatchView<'_>, visit: &mut dyn FnMut(Entry<'_>)) -> Result<(), String> {
@@ -73,21 +105,105 @@ fn replay_batch(batch: &BatchView<'_>, visit: &mut dyn FnMut(Entry<'_>)) -> Resu
             continue;
         }
         let batch_offset = *batch_offset.get_or_insert(record.offset);
-        let Some(key) = record.key else {
-            return Err(format!("record at offset {} has no key", record.offset));
-        };
         visit(Entry::Record {
             batch_offset,
             producer_id,
-            key,
+            key: record.key.ok_or_else(|| no_key(record.offset))?,
             value: record.value,
         });
     }
     Ok(())
 }
 
+fn replay_message(
+    message: &MessageView<'_>,
+    visit: &mut dyn FnMut(Entry<'_>),
+) -> Result<(), String> {
+    let records = message
+        .records(MAX_DECOMPRESSED_BYTES)
+        .map_err(|error| error.to_string())?;
+    let batch_offset = records
+        .first()
+        .map_or(message.offset, |record| record.offset);
+    for record in &records {
+        visit(Entry::Record {
+            batch_offset,
+            producer_id: None,
+            key: record.key.as_deref().ok_or_else(|| no_key(record.offset))?,
+            value: record.value.as_deref(),
+        });
+    }
+    Ok(())
+}
+
+fn no_key(offset: i64) -> String {
+    format!("record at offset {offset} has no key")
+}
+
 fn decompressed<'a>(batch: &BatchView<'a>) -> Result<Cow<'a, [u8]>, String> {
     let id = batch.header.codec_id();
     let codec = Codec::from_id(id).ok_or_else(|| format!("codec {id} is not known"))?;
     decompress(codec, batch.payload(), MAX_DECOMPRESSED_BYTES).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use kafka_wire::records::batch_builder::{BatchBuilder, BatchBuilderOptions};
+    use kafka_wire::records::legacy::{MessageSetBuilder, MessageSetOptions};
+
+    use super::*;
+
+    #[test]
+    fn formats_of_all_ages_are_read_one_after_the_other() {
+        let mut log = Vec::new();
+        for (magic, codec) in [(0, Codec::None), (1, Codec::Gzip)] {
+            let mut set = MessageSetBuilder::new(MessageSetOptions {
+                magic,
+                codec,
+                base_offset: 2,
+                log_append_time: None,
+            });
+            for offset in 0..2 {
+                let offset = offset + 2 * i64::from(magic);
+                set.push(offset, 7, Some(b"key"), Some(b"value"));
+            }
+            log.extend_from_slice(&set.finish().unwrap());
+        }
+        // A batch whose header makes no sense hides only itself.
+        let mut broken = BatchBuilder::new(BatchBuilderOptions::default());
+        broken.append(7, Some(b"hidden"), None);
+        let mut broken = broken.build().to_vec();
+        broken[57..61].copy_from_slice(&(-5_i32).to_be_bytes());
+        log.extend_from_slice(&broken);
+        let mut batch = BatchBuilder::new(BatchBuilderOptions {
+            base_offset: 5,
+            ..BatchBuilderOptions::default()
+        });
+        batch.append(7, Some(b"last"), None);
+        log.extend_from_slice(&batch.build());
+
+        let mut seen = Vec::new();
+        let mut reports = 0;
+        let mut visit = |entry: Entry<'_>| {
+            if let Entry::Record {
+                batch_offset, key, ..
+            } = entry
+            {
+                seen.push((batch_offset, key.to_vec()));
+            }
+        };
+        let next = replay(&log, &mut visit, &mut |_, _| reports += 1);
+        assert_eq!((next, reports), (Some(6), 1));
+        let of = |offset, key: &[u8]| (offset, key.to_vec());
+        assert_eq!(
+            seen,
+            [
+                of(0, b"key"),
+                of(1, b"key"),
+                of(2, b"key"),
+                of(2, b"key"),
+                of(5, b"last")
+            ]
+        );
+    }
 }

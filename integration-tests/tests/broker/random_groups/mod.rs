@@ -1,5 +1,5 @@
 //! Pure: random scripts of group requests from a seed, to Apache's broker and ours in step.
 
-mod answers;
+pub mod answers;
 mod run;
 mod script;

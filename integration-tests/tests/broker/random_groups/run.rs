@@ -23,6 +23,7 @@ use super::script::{Actor, Group, OFFSETS_PARTITIONS, Pair, Script, Waiting};
 
 const CONFIG: &str = "offsets.topic.num.partitions=4\ngroup.max.size=3\n\
                       transaction.partition.verification.enable=false\n";
+/// Steps of a script, unless TANDEM_STEPS says otherwise.
 const STEPS: u64 = 300;
 /// How long one broker may be behind the other.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -578,7 +579,7 @@ fn play(seed: u64) -> Result<String> {
     }
     let addresses = [brokers[0].address(), brokers[1].address()];
     let mut duel = Duel::begin(seed, addresses)?;
-    for step in 0..STEPS {
+    for step in 0..number("TANDEM_STEPS", STEPS) {
         let done = duel.step().and_then(|()| duel.collect());
         done.with_context(|| format!("seed {seed}, step {step}"))?;
     }
