@@ -363,6 +363,8 @@ impl PartitionLog {
             now_ms,
             self.producer_expiration_ms,
         )?;
+        // Read again, the ends of transactions count as new; but those below the high watermark are replicated.
+        producers.on_high_watermark(self.high_watermark());
         self.publish_first_unstable(producers);
         Ok(true)
     }

@@ -96,7 +96,7 @@ impl PartitionLog {
         let first_unstable = loaded
             .producers
             .first_unstable_offset()
-            .unwrap_or(NO_OFFSET);
+            .map_or(NO_OFFSET, |first| first.max(loaded.log_start));
         PartitionLog {
             name: partition.to_string(),
             partition,

@@ -4,9 +4,6 @@ use crate::log::partition_log::PartitionLog;
 use crate::log::producer_state::ProducerEntry;
 use crate::log::verification::VerificationGuard;
 
-/// How long a transaction may outlive the longest timeout before it counts as left hanging, in milliseconds.
-const LATE_TRANSACTION_BUFFER_MS: i64 = 5 * 60 * 1000;
-
 impl PartitionLog {
     /// Number of producers that are remembered.
     pub fn producer_count(&self) -> usize {
@@ -57,13 +54,5 @@ impl PartitionLog {
         let expiration_ms = self.producer_expiration_ms;
         inner.producers.remove_expired(now_ms, expiration_ms);
         inner.verifications.remove_expired(now_ms, expiration_ms);
-    }
-
-    /// Whether the oldest open transaction was silent for longer than any transaction may last: its coordinator has
-    /// probably lost it, and nothing behind it is stable until an operator aborts it (KIP-664).
-    pub fn has_late_transaction(&self, now_ms: i64, max_transaction_timeout_ms: i64) -> bool {
-        let limit = max_transaction_timeout_ms.saturating_add(LATE_TRANSACTION_BUFFER_MS);
-        let oldest = self.inner.lock().producers.oldest_txn_timestamp();
-        oldest.is_some_and(|timestamp| now_ms.saturating_sub(timestamp) > limit)
     }
 }

@@ -145,3 +145,7 @@ pub(super) fn note_batch(
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "producer_replay_test.rs"]
+mod tests;

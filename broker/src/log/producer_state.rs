@@ -405,13 +405,6 @@ impl ProducerStates {
         }
     }
 
-    /// When the producer of the oldest open transaction last appended, in milliseconds; `None` if that is not known.
-    pub fn oldest_txn_timestamp(&self) -> Option<i64> {
-        let (_, producer_id) = self.ongoing.first_key_value()?;
-        let timestamp = self.producers.get(producer_id)?.last_timestamp;
-        Some(timestamp).filter(|timestamp| *timestamp > 0)
-    }
-
     /// Forgets ended transactions whose marker is below the high watermark. True if there were any.
     pub fn on_high_watermark(&mut self, high_watermark: i64) -> bool {
         if self.unreplicated.is_empty() {

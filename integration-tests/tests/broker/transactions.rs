@@ -1,8 +1,10 @@
 //! Shell: the transaction coordinator, request by request in every version, from a seed and on states of every kind
 //! that are found in the log: ours answers and stores as Apache's does.
 
+mod flows;
 mod planted;
 mod script;
+mod short;
 mod tools;
 
 use std::path::Path;

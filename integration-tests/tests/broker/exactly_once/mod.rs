@@ -2,7 +2,7 @@
 //! Apache's does. `TANDEM_SEED` and `TANDEM_ROUNDS` choose other scripts, `TANDEM_STEPS` longer ones.
 
 mod script;
-mod view;
+pub mod view;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -41,6 +41,8 @@ use view::Since;
 const TOPIC: &str = "eos";
 const INVALID_REPLICATION_FACTOR: i16 = 38;
 const NOT_CONTROLLER: i16 = 41;
+/// The timestamp that asks ListOffsets for the newest record.
+const NEWEST: i64 = -3;
 /// Markers come from the script itself, so no coordinator can know of its transactions.
 const CONFIG: &str = "transaction.partition.verification.enable=false\nlog.retention.ms=-1\n\
                       zookeeper.session.timeout.ms=4000\n";
@@ -159,10 +161,11 @@ impl Player {
             self.broker.stop()?;
         } else {
             self.broker.kill()?;
-            // Apache's broker does not start while its session of before is alive.
-            while stack::ask(self.zookeeper, "dump")?.contains("/brokers/ids/0") {
-                std::thread::sleep(Duration::from_millis(100));
-            }
+        }
+        // Apache's broker does not start while a session of before is alive, as one may be on a busy machine even
+        // after a clean end.
+        while stack::ask(self.zookeeper, "dump")?.contains("/brokers/ids/0") {
+            std::thread::sleep(Duration::from_millis(100));
         }
         self.broker.start_again()?;
         self.talk = Talk::with(self.broker.address())?;
@@ -191,11 +194,20 @@ impl Player {
                 Some(answer) => view::fetched(&answer, self.since)?,
                 None => "closed".to_owned(),
             },
-            Step::List { version, .. } => {
+            Step::List {
+                version, timestamp, ..
+            } => {
                 let answer = self.talk.ask(*version, &list(step))?;
-                answer.map_or("closed".to_owned(), |answer| {
+                let text = answer.map_or("closed".to_owned(), |answer| {
                     view::listed(&answer, self.since)
-                })
+                });
+                // Which of two markers is the newest depends on whether they are of the same millisecond.
+                let is_marker = *timestamp == NEWEST && text.contains(" at now");
+                if is_marker {
+                    "a marker".to_owned()
+                } else {
+                    text
+                }
             }
             Step::Delete { partition, offset } => {
                 let answer = self.talk.ask(2, &delete(*partition, *offset))?;
@@ -352,7 +364,11 @@ fn title(number: usize, step: &Step) -> String {
 }
 
 /// The partitions' files by name, and as Apache's tool reads them.
-fn files(transcript: &mut Transcript, log_directory: &Path) -> Result<()> {
+pub fn files(
+    transcript: &mut Transcript,
+    log_directory: &Path,
+    partitions: &[String],
+) -> Result<()> {
     // What depends on when a marker was written.
     let normaliser = Normaliser::new()
         .literal(&log_directory.display().to_string(), "<dir>")
@@ -368,9 +384,9 @@ fn files(transcript: &mut Transcript, log_directory: &Path) -> Result<()> {
         .pattern(r"lastTimestamp: [0-9]+", "lastTimestamp: <n>");
     let mut dumped: Vec<PathBuf> = Vec::new();
     let mut names = String::new();
-    for partition in 0..PARTITIONS {
+    for partition in partitions {
         let mut paths = Vec::new();
-        for entry in fs::read_dir(log_directory.join(format!("{TOPIC}-{partition}")))? {
+        for entry in fs::read_dir(log_directory.join(partition))? {
             paths.push(entry?.path());
         }
         paths.sort();
@@ -423,7 +439,8 @@ fn play(maker: Maker, script: &[Step], since: Since) -> Result<Transcript> {
         transcript.lines(&title(number, step), &answer, &Normaliser::new());
     }
     player.broker.stop()?;
-    files(&mut transcript, &player.broker.log_directory())?;
+    let partitions: Vec<String> = (0..PARTITIONS).map(|n| format!("{TOPIC}-{n}")).collect();
+    files(&mut transcript, &player.broker.log_directory(), &partitions)?;
     Ok(transcript)
 }
 

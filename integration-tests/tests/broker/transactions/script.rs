@@ -29,7 +29,7 @@ pub const LONG_MS: i32 = 500_000;
 /// What one client says to one broker, and what it is told.
 pub struct Script {
     talk: Talk,
-    random: Random,
+    pub random: Random,
     /// The producer ids and epochs that were given out, by transactional id.
     pub known: BTreeMap<String, Vec<(i64, i16)>>,
     pub text: String,
@@ -45,6 +45,12 @@ impl Script {
         };
         script.await_coordinators()?;
         Ok(script)
+    }
+
+    /// Goes on with a broker that was started again.
+    pub fn reconnect(&mut self, broker: &Broker) -> Result<()> {
+        self.talk = Talk::with(broker.address())?.named("transactions");
+        self.await_coordinators()
     }
 
     pub fn say<A: Debug>(&mut self, what: &str, answer: &A) {
@@ -204,8 +210,13 @@ impl Script {
         Ok(())
     }
 
-    pub fn add_offsets(&mut self, id: &str, version: i16, producer: (i64, i16)) -> Result<()> {
-        let group = self.random.pick(&["g0", "g1", "g2", ""]);
+    pub fn add_offsets(
+        &mut self,
+        id: &str,
+        version: i16,
+        producer: (i64, i16),
+        group: &str,
+    ) -> Result<()> {
         let request = AddOffsetsToTxnRequest {
             transactional_id: id.into(),
             producer_id: producer.0,
@@ -336,7 +347,8 @@ impl Script {
                 10 => self.add(id, 4, producer, true)?,
                 11 | 12 => {
                     let version = self.random.pick(&[0, 1, 2, 3]);
-                    self.add_offsets(id, version, producer)?;
+                    let group = self.random.pick(&["g0", "g1", "g2", ""]);
+                    self.add_offsets(id, version, producer, group)?;
                 }
                 13..=17 => {
                     let version = self.random.pick(&[0, 1, 2, 3]);
