@@ -194,13 +194,6 @@ impl BrokerConfig {
         Ok(config)
     }
 
-    /// `listeners` with its protocol; every advertised name is one of them.
-    pub fn advertised_listener(&self, name: &str) -> Option<&Endpoint> {
-        self.advertised_listeners
-            .iter()
-            .find(|endpoint| endpoint.listener == name)
-    }
-
     /// Rules over several keys (`KafkaConfig.validateValues`), in Kafka's words.
     fn validate(&self) -> Result<(), ConfigError> {
         let raw = &self.raw;

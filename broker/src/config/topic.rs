@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use common::config::{Definition, TypedSettings};
 
 use crate::config::definitions::{BROKER_KEYS, TOPIC_SYNONYMS};
-use crate::log::config::{LogConfig, LogConfigError, TOPIC_KEYS};
+use crate::log::config::{LogConfig, TOPIC_KEYS};
 
 /// Where the value of a key comes from (`DescribeConfigsResponse.ConfigSource`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,14 +99,6 @@ pub fn effective(
         }
     }
     values
-}
-
-/// The configuration of the logs of a topic that has these overrides.
-pub fn log_config(
-    broker: &TypedSettings,
-    overrides: &BTreeMap<String, String>,
-) -> Result<LogConfig, LogConfigError> {
-    LogConfig::from_entries(effective(broker, overrides))
 }
 
 /// All places that could give a topic key its value, the deciding one first

@@ -139,16 +139,6 @@ impl ControllerContext {
         self.brokers.contains_key(&broker) && !self.shutting_down.contains(&broker)
     }
 
-    /// Brokers that are registered and not shutting down.
-    #[must_use]
-    pub fn live_ids(&self) -> BTreeSet<i32> {
-        self.brokers
-            .keys()
-            .copied()
-            .filter(|id| !self.shutting_down.contains(id))
-            .collect()
-    }
-
     /// All registered brokers.
     #[must_use]
     pub fn registered_ids(&self) -> Vec<i32> {

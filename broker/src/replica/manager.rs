@@ -116,19 +116,6 @@ impl ReplicaManager {
         *self.controller_epoch.lock()
     }
 
-    /// Takes note of a controller that spoke by UpdateMetadata.
-    ///
-    /// # Errors
-    /// STALE_CONTROLLER_EPOCH when a newer one was heard of.
-    pub fn note_controller_epoch(&self, epoch: i32) -> Result<(), ErrorCode> {
-        let mut known = self.controller_epoch.lock();
-        if epoch < *known {
-            return Err(ErrorCode::StaleControllerEpoch);
-        }
-        *known = epoch;
-        Ok(())
-    }
-
     /// A partition in service.
     pub fn partition(&self, topic: &ByteString, partition: i32) -> Option<Arc<Partition>> {
         match self.hosted(topic, partition)? {

@@ -154,21 +154,6 @@ impl ZkStore {
             .map(|endpoint| endpoint.connection_string());
         Ok(Holder::Other(owner.collect::<Vec<_>>().join(",")))
     }
-
-    /// Replaces what this broker registered, e.g. after a change of its listeners.
-    ///
-    /// # Errors
-    /// When `ZooKeeper` refuses or the session is over.
-    pub async fn update_registration(&self, broker: &BrokerRegistration) -> Result<(), StoreError> {
-        let data = Bytes::from(broker.encode(now_ms(), NO_JMX_PORT));
-        self.set(
-            &paths::broker(broker.id),
-            Some(data),
-            crate::zk::store::ANY_VERSION,
-        )
-        .await
-        .map(|_| ())
-    }
 }
 
 /// Waits until a watch on the node fires.

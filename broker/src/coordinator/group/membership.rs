@@ -124,11 +124,6 @@ impl Membership {
             .collect()
     }
 
-    /// Ids handed out and not used yet.
-    pub fn pending_len(&self) -> usize {
-        self.pending.len()
-    }
-
     /// The next time at which a session or a pending id ends.
     pub fn next_deadline_ms(&self) -> Option<i64> {
         let sessions = self.members.values().filter_map(|m| m.session_deadline_ms);
