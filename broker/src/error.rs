@@ -29,6 +29,9 @@ pub enum StartError {
         "no broker.id is set, none is in meta.properties, and broker.id.generation.enable is false"
     )]
     NoBrokerId,
+    /// It was asked to stop before it had started.
+    #[error("{0} while the broker was still starting up")]
+    Interrupted(&'static str),
 }
 
 /// Why a broker stops by itself.

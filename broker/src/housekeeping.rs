@@ -16,7 +16,7 @@ const INITIAL_DELAY: Duration = Duration::from_secs(30);
 /// How often finished segments are brought to disk.
 const FLUSH_ROLLED_EVERY: Duration = Duration::from_secs(1);
 /// How often files whose deletion delay has passed are looked for.
-const DELETE_EVERY: Duration = Duration::from_secs(10);
+const DELETE_EVERY: Duration = Duration::from_secs(1);
 
 /// Starts all timers; they end when the set is dropped or shut down.
 pub fn start(config: &BrokerConfig, logs: &Arc<LogManager>) -> JoinSet<()> {

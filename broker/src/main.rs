@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use broker::config::broker::BrokerConfig;
+use broker::error::StartError;
 use broker::server::Server;
 use clap::Parser;
 use common::shutdown::Shutdown;
@@ -50,15 +51,9 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(async {
+    let ended: Result<(), Box<dyn std::error::Error>> = runtime.block_on(async {
         let mut signals = Shutdown::install()?;
-        let server = tokio::select! {
-            server = Server::start(config) => server?,
-            signal = signals.requested() => {
-                tracing::info!("{signal} during start, stopping");
-                return Ok(());
-            }
-        };
+        let server = Server::start(config, signals.requested()).await?;
         let outcome = tokio::select! {
             signal = signals.requested() => {
                 tracing::info!("Terminating process due to signal {signal}");
@@ -68,7 +63,18 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
         };
         server.stop().await;
         outcome.map_err(Into::into)
-    })
+    });
+    if let Err(error) = &ended
+        && is_interrupted(error.as_ref())
+    {
+        // Does not wait for the recovery of logs.
+        runtime.shutdown_background();
+    }
+    ended
+}
+
+fn is_interrupted(error: &(dyn std::error::Error + 'static)) -> bool {
+    matches!(error.downcast_ref(), Some(StartError::Interrupted(_)))
 }
 
 /// Allows as many open files as the system lets us, as Java does: each partition keeps some open.

@@ -8,6 +8,7 @@
 use std::fs;
 use std::net::ToSocketAddrs;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
@@ -25,7 +26,7 @@ use crate::error::{RunError, StartError};
 use crate::farewell;
 use crate::housekeeping;
 use crate::log::cleaner::cleaner::Cleaner;
-use crate::log::manager::{LogManager, ManagerOptions};
+use crate::log::manager::{LogManager, ManagerOptions, OpenError};
 use crate::log::meta_properties;
 use crate::metadata::cache::MetadataCache;
 use crate::metadata::controller_channel::ControllerChannel;
@@ -53,24 +54,34 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a broker; it answers requests when this returns.
+    /// Starts a broker; it answers requests when this returns. `asked_to_stop` ends with the name of a signal if there is one.
     ///
     /// # Errors
-    /// [`StartError`]; nothing is left running, and nothing registered.
-    pub async fn start(config: BrokerConfig) -> Result<Self, StartError> {
+    /// [`StartError`]; nothing is left running but perhaps the recovery of logs, and nothing registered.
+    pub async fn start(
+        config: BrokerConfig,
+        asked_to_stop: impl Future<Output = &'static str>,
+    ) -> Result<Self, StartError> {
         tracing::info!("starting");
         tracing::info!("Connecting to zookeeper on {}", config.zookeeper_connect);
-        let store = ZkStore::connect(StoreSettings {
+        let mut asked_to_stop = pin!(asked_to_stop);
+        let connecting = ZkStore::connect(StoreSettings {
             connect: config.zookeeper_connect.clone(),
             session_timeout: millis(i64::from(config.zookeeper_session_timeout_ms)),
             connection_timeout: millis(i64::from(config.zookeeper_connection_timeout_ms)),
             secure: config.zookeeper_set_acl,
-        })
-        .await?;
-        let started = Self::start_with(store.clone(), config).await;
+        });
+        let store = tokio::select! {
+            store = connecting => store?,
+            signal = &mut asked_to_stop => return Err(StartError::Interrupted(signal)),
+        };
+        let started = tokio::select! {
+            started = Self::start_with(store.clone(), config) => started,
+            signal = asked_to_stop => Err(StartError::Interrupted(signal)),
+        };
         if started.is_err() {
             // Takes the registration away at once instead of after the session timeout.
-            store.close().await;
+            let _ = tokio::time::timeout(ZOOKEEPER_PATIENCE, store.close()).await;
         }
         started
     }
@@ -87,7 +98,7 @@ impl Server {
         for (topic, overrides) in overridden.iter().zip(overrides) {
             topic_configs.set(topic, overrides);
         }
-        let logs = Arc::new(open_logs(&config, failed_dirs, topic_configs.clone())?);
+        let logs = Arc::new(open_logs(&config, failed_dirs, topic_configs.clone()).await?);
         let metadata = Arc::new(MetadataCache::new());
         let bound = bind_all(&config)?;
         let (replicas, isr_changes) = ReplicaManager::new(
@@ -274,7 +285,8 @@ async fn identity(
     Ok((id, failed))
 }
 
-fn open_logs(
+/// Opens the logs on a thread of its own, which can take long: the caller may be asked to stop meanwhile.
+async fn open_logs(
     config: &BrokerConfig,
     failed_dirs: Vec<PathBuf>,
     topic_configs: Arc<TopicConfigs>,
@@ -288,12 +300,15 @@ fn open_logs(
         topic_configs: Arc::new(move |topic: &str| topic_configs.get(topic)),
         now_ms: now_ms(),
     };
-    let logs = tokio::task::block_in_place(|| LogManager::open(&options))?;
-    for log in logs.logs() {
-        // So that a checkpoint before the controller's first word forgets nothing.
-        log.set_high_watermark(logs.checkpointed_high_watermark(&log));
-    }
-    Ok(logs)
+    let opened = tokio::task::spawn_blocking(move || -> Result<LogManager, OpenError> {
+        let logs = LogManager::open(&options)?;
+        for log in logs.logs() {
+            // So that a checkpoint before the controller's first word forgets nothing.
+            log.set_high_watermark(logs.checkpointed_high_watermark(&log));
+        }
+        Ok(logs)
+    });
+    Ok(opened.await.unwrap_or(Err(OpenError::Panicked))?)
 }
 
 fn bind_all(config: &BrokerConfig) -> Result<Vec<BoundListener>, StartError> {

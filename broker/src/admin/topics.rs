@@ -316,9 +316,16 @@ impl TopicAdmin {
     /// yet, so the best that is told is `LEADER_NOT_AVAILABLE`.
     pub async fn auto_create(&self, names: &[ByteString]) -> Vec<(ByteString, ErrorCode)> {
         let mut answers = Vec::with_capacity(names.len());
+        let knows_brokers = !self.metadata.snapshot().brokers.is_empty();
         for name in names {
             if topic_names::validate(name).is_err() {
                 answers.push((name.clone(), ErrorCode::InvalidTopicException));
+                continue;
+            }
+            if !knows_brokers {
+                // Just started, not even itself is known yet. Clients try again after this answer, and some do not after
+                // Kafka's, which is that the replication factor is larger than the number of brokers.
+                answers.push((name.clone(), ErrorCode::UnknownTopicOrPartition));
                 continue;
             }
             if !self.in_flight.lock().insert(name.to_string()) {

@@ -8,28 +8,30 @@ use crate::log::error::{IoContext, StorageResult};
 use crate::log::names::{CLEANED_SUFFIX, DELETED_SUFFIX, LOG_SUFFIX, SWAP_SUFFIX, parse_file};
 use crate::log::scan::Scanner;
 
-/// Removes what deletions left, and finishes or undoes what compaction left.
+/// Removes what deletions left, and finishes or undoes what compaction left. Answers the names of all files that are there then.
 ///
 /// # Errors
 /// [`crate::log::error::StorageError`] if a file cannot be read, deleted or renamed.
-pub(super) fn finish_interrupted_work(dir: &Path) -> StorageResult<()> {
+pub(super) fn finish_interrupted_work(dir: &Path) -> StorageResult<Vec<String>> {
+    let names = names(dir)?;
+    let mut deleted = 0;
     let mut cleaned = Vec::new();
     let mut swapped = Vec::new();
-    for entry in fs::read_dir(dir).context("list", dir)? {
-        let name = entry.context("list", dir)?.file_name();
-        let Some(name) = name.to_str() else {
-            continue;
-        };
+    for name in &names {
         let Some((offset, suffix)) = parse_file(name) else {
             continue;
         };
         if suffix.ends_with(DELETED_SUFFIX) {
             remove(dir, name)?;
+            deleted += 1;
         } else if suffix.ends_with(CLEANED_SUFFIX) {
             cleaned.push((offset, name.to_owned()));
         } else if suffix.ends_with(SWAP_SUFFIX) {
             swapped.push((offset, name.to_owned()));
         }
+    }
+    if deleted + cleaned.len() + swapped.len() == 0 {
+        return Ok(names);
     }
     // A swap file at or above an unfinished one belongs to the same unfinished work.
     let unfinished = cleaned
@@ -46,7 +48,18 @@ pub(super) fn finish_interrupted_work(dir: &Path) -> StorageResult<()> {
     for (_, name) in &drop {
         remove(dir, name)?;
     }
-    swap_in(dir, &keep)
+    swap_in(dir, &keep)?;
+    self::names(dir)
+}
+
+/// The names in a directory; what is not UTF-8 is none of ours.
+fn names(dir: &Path) -> StorageResult<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir).context("list", dir)? {
+        let name = entry.context("list", dir)?.file_name();
+        names.extend(name.into_string());
+    }
+    Ok(names)
 }
 
 /// Puts finished output of compaction in the place of the segments that it replaces.
@@ -67,16 +80,12 @@ fn swap_in(dir: &Path, files: &[(i64, String)]) -> StorageResult<()> {
         replaced = Some((low.min(*offset), high.max(end)));
     }
     if let Some((low, high)) = replaced {
-        for entry in fs::read_dir(dir).context("list", dir)? {
-            let name = entry.context("list", dir)?.file_name();
-            let Some(name) = name.to_str() else {
-                continue;
-            };
-            let in_range = parse_file(name).is_some_and(|(offset, suffix)| {
+        for name in names(dir)? {
+            let in_range = parse_file(&name).is_some_and(|(offset, suffix)| {
                 (low..high).contains(&offset) && !suffix.ends_with(SWAP_SUFFIX)
             });
             if in_range {
-                remove(dir, name)?;
+                remove(dir, &name)?;
             }
         }
     }

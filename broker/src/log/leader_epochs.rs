@@ -31,6 +31,9 @@ pub struct EpochEnd {
 pub struct LeaderEpochs {
     dir: Arc<PartitionDir>,
     entries: Vec<EpochEntry>,
+    /// What the file says, while loading has left that behind. The next leader of an empty log brings it back as a rule: two
+    /// writes less for each.
+    in_file: Option<Vec<EpochEntry>>,
 }
 
 impl LeaderEpochs {
@@ -42,6 +45,7 @@ impl LeaderEpochs {
         let mut epochs = LeaderEpochs {
             dir: Arc::clone(dir),
             entries: Vec::new(),
+            in_file: None,
         };
         for (epoch, start_offset) in read_epochs(&dir.path().join(LEADER_EPOCH_FILE))? {
             epochs.insert(EpochEntry {
@@ -79,10 +83,41 @@ impl LeaderEpochs {
                 start_offset,
             })
         {
-            return Ok(false);
+            return self.settle().map(|()| false);
         }
-        self.write(true)?;
+        if self.in_file.as_ref() == Some(&self.entries) {
+            self.in_file = None;
+        } else {
+            self.write(true)?;
+        }
         Ok(true)
+    }
+
+    /// True while the file says something else.
+    pub fn is_unsettled(&self) -> bool {
+        self.in_file.is_some()
+    }
+
+    /// Writes what [`LeaderEpochs::trim_loaded`] left unwritten.
+    ///
+    /// # Errors
+    /// [`crate::log::error::StorageError`] if the checkpoint cannot be replaced.
+    pub fn settle(&mut self) -> StorageResult<()> {
+        match self.is_unsettled() {
+            true => self.write(false),
+            false => Ok(()),
+        }
+    }
+
+    /// Drops what lies outside of a log that was just loaded. Until the next [`LeaderEpochs::assign`] or
+    /// [`LeaderEpochs::settle`] the file stays as it is: who loads it again drops the same again.
+    pub fn trim_loaded(&mut self, start_offset: i64, end_offset: i64) {
+        let before = self.entries.clone();
+        self.cut_end(end_offset);
+        self.cut_start(start_offset);
+        if self.entries != before && self.in_file.is_none() {
+            self.in_file = Some(before);
+        }
     }
 
     fn insert(&mut self, entry: EpochEntry) -> bool {
@@ -138,14 +173,21 @@ impl LeaderEpochs {
     /// # Errors
     /// [`crate::log::error::StorageError`] if the checkpoint cannot be replaced.
     pub fn truncate_from_end(&mut self, end_offset: i64) -> StorageResult<()> {
+        match self.cut_end(end_offset) {
+            true => self.write(false),
+            false => Ok(()),
+        }
+    }
+
+    fn cut_end(&mut self, end_offset: i64) -> bool {
         let keep = self
             .entries
             .partition_point(|entry| entry.start_offset < end_offset);
         if end_offset < 0 || keep == self.entries.len() {
-            return Ok(());
+            return false;
         }
         self.entries.truncate(keep);
-        self.write(false)
+        true
     }
 
     /// Drops epochs that end before a new start of the log; the one that spans it then starts there.
@@ -153,18 +195,25 @@ impl LeaderEpochs {
     /// # Errors
     /// [`crate::log::error::StorageError`] if the checkpoint cannot be replaced.
     pub fn truncate_from_start(&mut self, start_offset: i64) -> StorageResult<()> {
+        match self.cut_start(start_offset) {
+            true => self.write(false),
+            false => Ok(()),
+        }
+    }
+
+    fn cut_start(&mut self, start_offset: i64) -> bool {
         let after = self
             .entries
             .partition_point(|entry| entry.start_offset <= start_offset);
         let Some(spanning) = after.checked_sub(1) else {
-            return Ok(());
+            return false;
         };
         if spanning == 0 && self.entries[0].start_offset == start_offset {
-            return Ok(());
+            return false;
         }
         self.entries.drain(..spanning);
         self.entries[0].start_offset = start_offset;
-        self.write(false)
+        true
     }
 
     /// Drops all epochs.
@@ -176,7 +225,7 @@ impl LeaderEpochs {
         self.write(true)
     }
 
-    fn write(&self, sync: bool) -> StorageResult<()> {
+    fn write(&mut self, sync: bool) -> StorageResult<()> {
         let entries = self
             .entries
             .iter()
@@ -184,10 +233,12 @@ impl LeaderEpochs {
         let text = epochs_text(entries);
         let path = self.dir.path().join(LEADER_EPOCH_FILE);
         if sync {
-            write_atomically(&path, text.as_bytes())
+            write_atomically(&path, text.as_bytes())?;
         } else {
-            write_unsynced(&path, text.as_bytes())
+            write_unsynced(&path, text.as_bytes())?;
         }
+        self.in_file = None;
+        Ok(())
     }
 }
 
@@ -229,6 +280,28 @@ mod tests {
         assert_eq!(end(1), Some((1, 10)));
         assert_eq!(epochs.epoch_for_offset(29), Some(4));
         assert_eq!(epochs.epoch_for_offset(9), None);
+    }
+
+    #[test]
+    fn what_loading_drops_is_written_only_when_it_lasts() {
+        let (temp, mut epochs) = cache(&[(2, 10), (4, 20)]);
+        let path = temp.path().join(LEADER_EPOCH_FILE);
+        let text = || std::fs::read_to_string(&path).unwrap();
+        epochs.trim_loaded(10, 20);
+        assert_eq!(pairs(&epochs), [(2, 10)]);
+        assert_eq!(text(), "0\n2\n2 10\n4 20\n");
+        std::fs::remove_file(&path).unwrap();
+        assert!(epochs.assign(4, 20).unwrap());
+        assert!(!path.exists() && !epochs.is_unsettled());
+        epochs.trim_loaded(10, 20);
+        assert!(epochs.assign(5, 20).unwrap());
+        assert_eq!(text(), "0\n2\n2 10\n5 20\n");
+        epochs.trim_loaded(10, 20);
+        assert!(!epochs.assign(2, 30).unwrap());
+        assert_eq!(text(), "0\n1\n2 10\n");
+        epochs.trim_loaded(15, 20);
+        epochs.settle().unwrap();
+        assert_eq!(text(), "0\n1\n2 15\n");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Shell: all logs of this broker: opening the log directories, making and deleting logs (`LogManager.scala`). What timers call is
 //! in `manager_passes.rs`.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
@@ -15,7 +16,7 @@ use crate::log::cleaner::control::CleanerControl;
 use crate::log::config::LogConfig;
 use crate::log::error::{IoContext, StorageError};
 use crate::log::log_dir::{LogDir, LogDirError};
-use crate::log::names::{DirKind, TopicPartition, partition_dir};
+use crate::log::names::{DirKind, TopicPartition, partition_dir, renamed_dir};
 use crate::log::partition_dir::PartitionDir;
 use crate::log::partition_log::PartitionLog;
 use crate::log::recovery::{LoadOptions, open_log};
@@ -130,6 +131,8 @@ pub struct LogManager {
     pub(super) failures_heard: Mutex<Option<UnboundedReceiver<FailedDir>>>,
     /// Directories renamed for deletion, and when they may go.
     pub(super) doomed_dirs: Mutex<Vec<(PathBuf, i64)>>,
+    /// Copies that a move to another disk had begun; they lie still until the topic goes.
+    pub(super) future_dirs: Mutex<BTreeMap<TopicPartition, PathBuf>>,
     /// Orders creation and deletion of each partition; partitions share these, so that many can be made at a time,
     /// whose waits for the disk the file system then joins.
     pub(super) creation: [Mutex<()>; CREATION_LOCKS],
@@ -276,7 +279,8 @@ impl LogManager {
         Err(LogError::Offline(partition))
     }
 
-    /// Takes a log out of service and renames its directory; the files go after `file.delete.delay.ms`.
+    /// Takes a log out of service and renames its directory; the files go after the broker's
+    /// `log.segment.delete.delay.ms`, as Kafka has it, whatever the topic says. A copy begun on another disk goes, too.
     /// Does nothing if there is no such log. The caller must call [`LogManager::checkpoint`] before it tells anybody, so
     /// that a new log of this name does not inherit a recovery point; once for many deletions.
     ///
@@ -304,10 +308,26 @@ impl LogManager {
             self.fail_dir_of(&log, &error);
             return Err(error.into());
         }
-        let due = now_ms.saturating_add(log.config().file_delete_delay_ms);
-        tracing::info!(partition = %partition, dir = %log.dir().display(), "log is scheduled for deletion");
-        self.doomed_dirs.lock().push((log.dir().to_path_buf(), due));
+        self.doom(log.dir().to_path_buf(), now_ms);
+        let future = self.future_dirs.lock().remove(partition);
+        if let Some(path) = future {
+            let to = path.with_file_name(renamed_dir(partition, DirKind::Delete, &unique));
+            match fs::rename(&path, &to).context("rename", &path) {
+                Ok(()) => self.doom(to, now_ms),
+                Err(error) => tracing::error!(%error, "a copy of a deleted log is left"),
+            }
+        }
         Ok(())
+    }
+
+    /// Has a directory removed when the delay is over.
+    pub(super) fn doom(&self, dir: PathBuf, now_ms: i64) {
+        // No topic's name is empty: these are the broker's own settings.
+        let delay = (self.topic_configs)("").file_delete_delay_ms;
+        tracing::info!(dir = %dir.display(), "log is scheduled for deletion in {delay} ms");
+        self.doomed_dirs
+            .lock()
+            .push((dir, now_ms.saturating_add(delay)));
     }
 
     fn creation_lock(&self, topic: &str, partition: i32) -> MutexGuard<'_, ()> {

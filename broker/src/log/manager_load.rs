@@ -20,8 +20,9 @@ use crate::log::partition_dir::PartitionDir;
 use crate::log::partition_log::PartitionLog;
 use crate::log::recovery::{LoadOptions, open_log};
 
-/// Directories that other parts of a broker keep beside the logs.
-const FOREIGN_DIRS: [&str; 2] = ["remote-log-index-cache", "__cluster_metadata-0"];
+/// What other parts of a broker keep beside the logs: a directory, and a topic.
+const FOREIGN_DIR: &str = "remote-log-index-cache";
+const FOREIGN_TOPIC: &str = "__cluster_metadata";
 
 /// A partition directory to be loaded.
 struct LoadJob {
@@ -86,6 +87,7 @@ impl LogManager {
             failures,
             failures_heard: Mutex::new(Some(failures_heard)),
             doomed_dirs: Mutex::new(Vec::new()),
+            future_dirs: Mutex::default(),
             creation: Default::default(),
             cleaning: CleanerControl::default(),
         };
@@ -149,7 +151,7 @@ impl LogManager {
         let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let failure = Mutex::new(None);
         std::thread::scope(|scope| {
-            for _ in 0..options.recovery_threads.clamp(1, total.max(1)) {
+            for _ in 0..load_threads(dir, options).min(total) {
                 scope.spawn(|| {
                     while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
                         let started = Instant::now();
@@ -183,10 +185,11 @@ impl LogManager {
             let path = entry.context("list", dir.path())?.path();
             let name = path.file_name().and_then(|name| name.to_str());
             let name = name.unwrap_or_default();
-            if FOREIGN_DIRS.contains(&name) || !path.is_dir() {
+            if name == FOREIGN_DIR || !path.is_dir() {
                 continue;
             }
             match parse_dir(name) {
+                Some((partition, _)) if partition.topic == FOREIGN_TOPIC => {}
                 Some((partition, DirKind::Current)) => {
                     let options = LoadOptions {
                         clean: dir.was_clean(),
@@ -201,15 +204,36 @@ impl LogManager {
                         options,
                     });
                 }
-                Some((_, DirKind::Delete)) => self.doomed_dirs.lock().push((path, now_ms)),
-                Some((_, DirKind::Future | DirKind::Stray)) => {
-                    tracing::warn!(path = %path.display(), "leaving a moved or stray log alone");
+                Some((_, DirKind::Delete)) => self.doom(path, now_ms),
+                Some((_, DirKind::Stray)) => {
+                    tracing::warn!(path = %path.display(), "leaving a stray log alone");
                 }
+                Some((partition, DirKind::Future)) => self.note_future(partition, path)?,
                 None => return Err(OpenError::OddDir(path)),
             }
         }
         jobs.sort_by(|a, b| a.partition.cmp(&b.partition));
         Ok(jobs)
+    }
+
+    /// Remembers a copy that a move to this disk had begun; there may be one of each partition.
+    fn note_future(&self, partition: TopicPartition, path: PathBuf) -> Result<(), OpenError> {
+        tracing::warn!(
+            path = %path.display(),
+            "leaving the copy of a log alone that a move to this directory had begun"
+        );
+        let earlier = self
+            .future_dirs
+            .lock()
+            .insert(partition.clone(), path.clone());
+        match earlier {
+            None => Ok(()),
+            Some(first) => Err(OpenError::DuplicateLog {
+                partition,
+                first,
+                second: path,
+            }),
+        }
     }
 
     /// Opens one log. `None` if its directory has failed, as Kafka sees it; records that cannot be read stop the broker.
@@ -242,6 +266,16 @@ impl LogManager {
         }
         Ok(Some(log))
     }
+}
+
+/// How many logs of a directory are opened at a time: as many as the configuration says for recovery, and as many as there are
+/// processors where nothing is to be recovered.
+fn load_threads(dir: &LogDir, options: &ManagerOptions) -> usize {
+    let processors = match dir.was_clean() {
+        true => std::thread::available_parallelism().map_or(1, usize::from),
+        false => 1,
+    };
+    options.recovery_threads.max(processors)
 }
 
 /// Progress: one line for each log.

@@ -134,15 +134,47 @@ fn deletion_renames_first() {
     assert!(fs::metadata(&*renamed).is_ok());
     manager.delete_doomed(NOW + 60_000);
     assert!(fs::metadata(&*renamed).is_err());
-    // What a stop left undone is done after the next start.
+    // What a stop left undone is done some time after the next start, so that the wrong log directories can be noticed.
     manager.delete("gone", 0, NOW).unwrap();
     let renamed = fresh.dir();
     manager.shutdown(NOW, -1);
     drop(manager);
     let manager = open(&[dir]);
     assert!(manager.logs().is_empty());
-    manager.delete_doomed(NOW);
+    manager.delete_doomed(NOW + 59_999);
+    assert!(fs::metadata(&*renamed).is_ok());
+    manager.delete_doomed(NOW + 60_000);
     assert!(fs::metadata(&*renamed).is_err());
+}
+
+#[test]
+fn a_copy_begun_elsewhere_goes_with_the_topic() {
+    let temp = TempDir::new().unwrap();
+    let dirs = [temp.path().join("a"), temp.path().join("b")];
+    let manager = open(&dirs);
+    manager.get_or_create("t", 0, None, true, NOW).unwrap();
+    manager.shutdown(NOW, -1);
+    drop(manager);
+    let future = dirs[1].join("t-0.0123456789abcdef0123456789abcdef-future");
+    fs::create_dir(&future).unwrap();
+    fs::create_dir(dirs[1].join("__cluster_metadata-1")).unwrap();
+    let manager = open(&dirs);
+    assert_eq!(manager.logs().len(), 1);
+    manager.delete("t", 0, NOW).unwrap();
+    assert!(!future.exists());
+    manager.delete_doomed(NOW + 60_000);
+    assert_eq!(
+        fs::read_dir(&dirs[1])
+            .unwrap()
+            .filter(|e| e.as_ref().unwrap().path().is_dir())
+            .count(),
+        1
+    );
+    fs::create_dir(dirs[0].join("t-0.x-future")).unwrap();
+    fs::create_dir(dirs[1].join("t-0.y-future")).unwrap();
+    drop(manager);
+    let error = LogManager::open(&options(&dirs)).unwrap_err();
+    assert!(matches!(error, OpenError::DuplicateLog { .. }), "{error}");
 }
 
 #[test]

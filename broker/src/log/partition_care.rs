@@ -449,7 +449,7 @@ impl PartitionLog {
             ..
         } = &mut *inner;
         snapshots.take(producers, self.log_start_offset(), true)?;
-        Ok(())
+        self.epochs.write().settle()
     }
 
     /// Ties the log to a topic's id, or checks that it is tied to this one.

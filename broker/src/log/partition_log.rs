@@ -261,11 +261,13 @@ impl PartitionLog {
     /// # Errors
     /// [`crate::log::error::StorageError`] if the checkpoint cannot be written.
     pub fn assign_epoch_start_offset(&self, epoch: i32, start_offset: i64) -> StorageResult<()> {
-        let newest = self.epochs.read().latest();
+        let epochs = self.epochs.read();
+        let is_known = |last: EpochEntry| last.epoch == epoch && last.start_offset <= start_offset;
         // The common case of each append: nothing new.
-        if newest.is_some_and(|last| last.epoch == epoch && last.start_offset <= start_offset) {
+        if epochs.latest().is_some_and(is_known) && !epochs.is_unsettled() {
             return Ok(());
         }
+        drop(epochs);
         self.epochs.write().assign(epoch, start_offset).map(|_| ())
     }
 

@@ -69,11 +69,11 @@ struct Loader<'a> {
 
 impl Loader<'_> {
     fn load(&self) -> StorageResult<Loaded> {
-        finish_interrupted_work(&self.dir.path())?;
+        let names = finish_interrupted_work(&self.dir.path())?;
         let mut epochs = LeaderEpochs::open(self.dir)?;
-        let mut snapshots = Snapshots::open(self.dir)?;
+        let mut snapshots = Snapshots::among(&names, self.dir);
         let mut doomed_files = Vec::new();
-        let mut segments = self.open_segments(&mut epochs, &mut snapshots)?;
+        let mut segments = self.open_segments(&names, &mut epochs, &mut snapshots)?;
         let recovered = match self.options.clean {
             true => None,
             false => Some(self.recover(
@@ -102,8 +102,7 @@ impl Loader<'_> {
             log_end = checkpointed_start;
         }
         let log_start = checkpointed_start.max(segments[0].base_offset());
-        epochs.truncate_from_end(log_end)?;
-        epochs.truncate_from_start(checkpointed_start)?;
+        epochs.trim_loaded(checkpointed_start, log_end);
         let bases: Vec<i64> = segments
             .iter()
             .map(|segment| segment.base_offset())
@@ -145,14 +144,13 @@ impl Loader<'_> {
     /// Opens all segments in order; those without an offset index are checked whatever the checkpoint says.
     fn open_segments(
         &self,
+        names: &[String],
         epochs: &mut LeaderEpochs,
         snapshots: &mut Snapshots,
     ) -> StorageResult<Vec<Arc<Segment>>> {
-        let dir = self.dir.path();
         let mut files: BTreeMap<i64, Vec<&'static str>> = BTreeMap::new();
-        for entry in fs::read_dir(&**dir).context("list", &dir)? {
-            let name = entry.context("list", &dir)?.file_name();
-            if let Some((offset, suffix)) = name.to_str().and_then(parse_file)
+        for name in names {
+            if let Some((offset, suffix)) = parse_file(name)
                 && let Some(known) = SEGMENT_SUFFIXES.iter().find(|known| **known == suffix)
             {
                 files.entry(offset).or_default().push(known);

@@ -18,23 +18,16 @@ pub struct Snapshots {
 }
 
 impl Snapshots {
-    /// Lists the snapshots of a directory.
-    ///
-    /// # Errors
-    /// [`crate::log::error::StorageError`] if the directory cannot be read.
-    pub fn open(dir: &Arc<PartitionDir>) -> StorageResult<Self> {
-        let path = dir.path();
-        let mut offsets = BTreeSet::new();
-        for entry in fs::read_dir(&**path).context("list", &path)? {
-            let name = entry.context("list", &path)?.file_name();
-            if let Some((offset, SNAPSHOT_SUFFIX)) = name.to_str().and_then(parse_file) {
-                offsets.insert(offset);
-            }
-        }
-        Ok(Snapshots {
+    /// The snapshots among the names of all files of a directory.
+    pub fn among(names: &[String], dir: &Arc<PartitionDir>) -> Self {
+        let offset = |name: &String| match parse_file(name) {
+            Some((offset, SNAPSHOT_SUFFIX)) => Some(offset),
+            _ => None,
+        };
+        Snapshots {
             dir: Arc::clone(dir),
-            offsets,
-        })
+            offsets: names.iter().filter_map(offset).collect(),
+        }
     }
 
     /// Offset of the newest snapshot.
