@@ -24,6 +24,9 @@ pub enum StartError {
     /// A listener cannot be opened.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// Threads for connections cannot be started.
+    #[error("cannot start the threads for connections (num.network.threads): {0}")]
+    Threads(#[source] std::io::Error),
     /// There is no broker id, and none may be made up.
     #[error(
         "no broker.id is set, none is in meta.properties, and broker.id.generation.enable is false"

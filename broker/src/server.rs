@@ -31,6 +31,7 @@ use crate::log::meta_properties;
 use crate::metadata::cache::MetadataCache;
 use crate::metadata::controller_channel::ControllerChannel;
 use crate::net::listener::{self, BoundListener, ConnectionLimits};
+use crate::net::threads::NetworkThreads;
 use crate::replica::clock::now_ms;
 use crate::replica::isr_sender::{IsrSender, watch_for_lag};
 use crate::replica::manager::ReplicaManager;
@@ -48,6 +49,8 @@ pub struct Server {
     services: Arc<Services>,
     closing: watch::Sender<bool>,
     listeners: JoinSet<()>,
+    /// Kept to the end: what handlers have started there goes on.
+    _network_threads: Arc<NetworkThreads>,
     housekeeping: JoinSet<()>,
     cleaner: Option<Cleaner>,
     config_changes: ConfigChanges,
@@ -178,6 +181,9 @@ impl Server {
         ));
         let (closing, is_closing) = watch::channel(false);
         let limits = ConnectionLimits::new(&services.config);
+        let threads = usize::try_from(services.config.num_network_threads).unwrap_or(1);
+        let threads = NetworkThreads::start(threads).map_err(StartError::Threads)?;
+        let threads = Arc::new(threads);
         let mut listeners = JoinSet::new();
         for listener in bound {
             tracing::info!("Awaiting socket connections on {}.", listener.address);
@@ -186,6 +192,7 @@ impl Server {
                 listener,
                 services,
                 limits.clone(),
+                threads.clone(),
                 is_closing.clone(),
             ));
         }
@@ -194,6 +201,7 @@ impl Server {
             services,
             closing,
             listeners,
+            _network_threads: threads,
             housekeeping,
             cleaner: None,
             config_changes,

@@ -93,6 +93,7 @@ broker_config! {
     max_incremental_fetch_session_cache_slots: i32 = "max.incremental.fetch.session.cache.slots";
     message_max_bytes: i32 = "message.max.bytes";
     min_insync_replicas: i32 = "min.insync.replicas";
+    num_network_threads: i32 = "num.network.threads";
     num_partitions: i32 = "num.partitions";
     num_recovery_threads_per_data_dir: i32 = "num.recovery.threads.per.data.dir";
     num_replica_fetchers: i32 = "num.replica.fetchers";

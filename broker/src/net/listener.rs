@@ -16,6 +16,7 @@ use crate::api::context::Services;
 use crate::config::broker::BrokerConfig;
 use crate::config::listeners::{Endpoint, SecurityProtocol};
 use crate::net::connection::{self, Terms};
+use crate::net::threads::NetworkThreads;
 
 /// Pause after a failed accept, e.g. for want of file descriptors, so that it does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -202,6 +203,7 @@ pub async fn serve(
     bound: BoundListener,
     services: Arc<Services>,
     limits: Arc<ConnectionLimits>,
+    threads: Arc<NetworkThreads>,
     closing: watch::Receiver<bool>,
 ) {
     let config = &services.config;
@@ -253,11 +255,17 @@ pub async fn serve(
         };
         admission._slot = slot;
         set_options(&stream, config.socket_send_buffer_bytes);
+        // From the selector that accepts to that of its own thread.
+        let stream = stream.into_std();
         let (services, terms) = (services.clone(), terms.clone());
-        connections.spawn(async move {
-            connection::serve(stream, peer, services, terms).await;
+        let serve = async move {
+            match stream.and_then(TcpStream::from_std) {
+                Ok(stream) => connection::serve(stream, peer, services, terms).await,
+                Err(error) => tracing::error!(%peer, "cannot serve a connection: {error}"),
+            }
             drop(admission);
-        });
+        };
+        connections.spawn_on(serve, threads.next());
     }
     drop(bound);
     while connections.join_next().await.is_some() {}

@@ -4,3 +4,4 @@ pub mod connection;
 pub mod frames;
 pub mod listener;
 pub mod reply;
+pub mod threads;
