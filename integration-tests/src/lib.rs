@@ -2,10 +2,12 @@
 
 pub mod apache;
 pub mod compare;
+pub mod environment;
 pub mod faults;
 pub mod history;
 pub mod ledger;
 pub mod native;
+pub mod new_topics;
 pub mod normalise;
 pub mod ours;
 pub mod partition_view;
@@ -13,6 +15,7 @@ pub mod ports;
 pub mod process;
 pub mod python;
 pub mod raw;
+pub mod report;
 pub mod requests;
 pub mod saved;
 pub mod scripts;
@@ -20,5 +23,6 @@ pub mod stack;
 pub mod stock_tools;
 pub mod talk;
 pub mod transcript;
+pub mod wait;
 pub mod workspace;
 pub mod zk;

@@ -260,6 +260,14 @@ impl Drop for Process {
     }
 }
 
+/// User and system CPU time that this process has used so far, in seconds.
+///
+/// # Errors
+/// When `/proc` is not there.
+pub fn own_cpu_seconds() -> Result<f64> {
+    cpu_seconds_of(&fs::read_to_string("/proc/self/stat")?)
+}
+
 /// User and system time in seconds from the text of a `/proc/<pid>/stat`.
 ///
 /// # Errors

@@ -10,14 +10,13 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
+use integration_tests::environment;
+use integration_tests::new_topics::{self, NewTopic};
 use integration_tests::normalise::Normaliser;
 use integration_tests::requests::Random;
 use integration_tests::stack::{Broker, Maker, ZooKeeper};
 use integration_tests::stock_tools::{self, class};
 use integration_tests::talk::Talk;
-use kafka_wire::messages::create_topics::{
-    CreatableTopic, CreateTopicsRequest, CreateableTopicConfig,
-};
 use kafka_wire::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
 use kafka_wire::messages::find_coordinator::FindCoordinatorRequest;
 use kafka_wire::messages::list_offsets::{
@@ -133,29 +132,21 @@ struct Script {
 
 impl Script {
     fn create_topics(&self, talk: &mut Talk) -> Result<()> {
-        let config = |&(name, value): &(&str, &str)| CreateableTopicConfig {
-            name: name.into(),
-            value: Some(value.into()),
-        };
         let common = [
             ("cleanup.policy", "compact"),
             ("segment.bytes", "3000"),
             ("index.interval.bytes", "200"),
             ("min.cleanable.dirty.ratio", "0.001"),
         ];
-        let topics = kinds().into_iter().map(|kind| CreatableTopic {
-            name: kind.topic.into(),
-            num_partitions: 1,
-            replication_factor: 1,
-            configs: common.iter().chain(kind.settings).map(config).collect(),
-            ..CreatableTopic::default()
-        });
-        let request = CreateTopicsRequest {
-            topics: topics.collect(),
-            timeout_ms: 30_000,
-            validate_only: false,
-        };
-        create(talk, &request)
+        let topics: Vec<NewTopic> = kinds()
+            .iter()
+            .map(|kind| {
+                NewTopic::new(kind.topic, 1)
+                    .with(&common)
+                    .with(kind.settings)
+            })
+            .collect();
+        new_topics::create(talk, &topics)
     }
 
     /// Writes some more to all topics.
@@ -299,21 +290,6 @@ impl Script {
             );
         }
         Ok(())
-    }
-}
-
-fn create(talk: &mut Talk, request: &CreateTopicsRequest) -> Result<()> {
-    let deadline = Instant::now() + LIMIT;
-    loop {
-        let answer = talk.ask(5, request)?.context("closed")?;
-        let codes: BTreeSet<i16> = answer.topics.iter().map(|topic| topic.error_code).collect();
-        if codes == BTreeSet::from([0]) {
-            return Ok(());
-        }
-        // Right after its start the controller knows no broker.
-        let early = codes == BTreeSet::from([38]) || codes == BTreeSet::from([41]);
-        ensure!(early && Instant::now() < deadline, "{answer:?}");
-        thread::sleep(Duration::from_millis(50));
     }
 }
 
@@ -590,11 +566,8 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 
 #[test]
 fn the_same_directory_is_compacted_as_by_apaches_cleaner() -> Result<()> {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
-    let (seed, rounds) = (
-        number("TANDEM_SEED").unwrap_or(1),
-        number("TANDEM_ROUNDS").unwrap_or(2),
-    );
+    let seed = environment::number("TANDEM_SEED", 1)?;
+    let rounds = environment::number("TANDEM_ROUNDS", 2)?;
     let zookeeper = ZooKeeper::start(Maker::Ours)?;
     let mut broker = Broker::prepare(Maker::Apache, &zookeeper.connect(), "")?;
     let mut script = Script {
@@ -664,25 +637,8 @@ const LOADS: [(&str, Codec, i64, usize, usize, u64); 3] = [
 
 fn write_load(talk: &mut Talk, random: &mut Random) -> Result<()> {
     for (topic, codec, records, value_bytes, batches, keys) in LOADS {
-        let config = |name: &str, value: &str| CreateableTopicConfig {
-            name: name.into(),
-            value: Some(value.into()),
-        };
-        let request = CreateTopicsRequest {
-            topics: vec![CreatableTopic {
-                name: topic.into(),
-                num_partitions: 1,
-                replication_factor: 1,
-                configs: vec![
-                    config("cleanup.policy", "compact"),
-                    config("segment.bytes", "67108864"),
-                ],
-                ..CreatableTopic::default()
-            }],
-            timeout_ms: 30_000,
-            validate_only: false,
-        };
-        create(talk, &request)?;
+        let configs = [("cleanup.policy", "compact"), ("segment.bytes", "67108864")];
+        new_topics::create(talk, &[NewTopic::new(topic, 1).with(&configs)])?;
         for _ in 0..batches {
             let mut builder = BatchBuilder::new(BatchBuilderOptions::default());
             for offset in 0..records {

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
+use integration_tests::new_topics::{self, NewTopic};
 use integration_tests::partition_view::list;
 use integration_tests::stack::{Broker, Maker, ZooKeeper};
 use integration_tests::talk::Talk;
-use kafka_wire::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
+use integration_tests::wait::until;
 use kafka_wire::messages::describe_log_dirs::DescribeLogDirsRequest;
 use kafka_wire::messages::metadata::{MetadataRequest, MetadataRequestTopic};
 use kafka_wire::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
@@ -57,25 +58,7 @@ impl Disks {
 
     fn create_topic(&mut self) -> Result<()> {
         let mut talk = self.talk()?;
-        let request = CreateTopicsRequest {
-            topics: vec![CreatableTopic {
-                name: TOPIC.into(),
-                num_partitions: PARTITIONS,
-                replication_factor: 1,
-                ..CreatableTopic::default()
-            }],
-            ..CreateTopicsRequest::default()
-        };
-        wait_for("the topic", || {
-            let answer = talk.ask(5, &request)?.context("closed")?;
-            Ok(matches!(answer.topics[0].error_code, 0 | 36))
-        })?;
-        wait_for("the leaders", || {
-            Ok(leaders(&mut talk)?.values().all(|error| *error == 0))
-        })?;
-        wait_for("the logs", || {
-            Ok(errors(&mut talk)?.values().all(|error| *error == 0))
-        })
+        new_topics::create(&mut talk, &[NewTopic::new(TOPIC, PARTITIONS)])
     }
 
     /// The partitions in one of the directories.
@@ -109,7 +92,7 @@ impl Disks {
     /// Waits until the partitions of directory b are offline and those of a are served, and says what clients see.
     fn with_b_offline(&self, lost: &[i32]) -> Result<()> {
         let mut talk = self.talk()?;
-        wait_for("partitions without leaders", || {
+        until("partitions without leaders", || {
             let seen = leaders(&mut talk)?;
             Ok(seen
                 .iter()
@@ -135,15 +118,6 @@ impl Disks {
         ensure!(described == expected, "described: {described:?}");
         Ok(())
     }
-}
-
-fn wait_for(what: &str, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
-    let deadline = Instant::now() + LIMIT;
-    while !done()? {
-        ensure!(Instant::now() < deadline, "{what} did not come");
-        thread::sleep(Duration::from_millis(100));
-    }
-    Ok(())
 }
 
 /// What Metadata says of each partition.
@@ -203,7 +177,7 @@ fn one_fails_at_work(maker: Maker) -> Result<()> {
     }
     let away = disks.broker.directory().join("away");
     fs::rename(&disks.directories[1], &away)?;
-    wait_for("the failure", || {
+    until("the failure", || {
         Ok(produce(&mut talk, lost[0])? == KAFKA_STORAGE_ERROR)
     })?;
     disks.with_b_offline(&lost)?;
@@ -245,7 +219,7 @@ fn one_fails_at_the_start(maker: Maker) -> Result<()> {
     fs::rename(&away, &disks.directories[1])?;
     disks.broker.start_again()?;
     let mut talk = disks.talk()?;
-    wait_for("all partitions", || {
+    until("all partitions", || {
         Ok(leaders(&mut talk)?.values().all(|error| *error == 0))
     })?;
     disks.broker.stop()?;

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
+use integration_tests::new_topics::{self, NewTopic};
 use integration_tests::partition_view::{files, seen_by_clients, wait_for_leaders};
 use integration_tests::saved::Saved;
 use integration_tests::stack::{Broker, Maker, Stack, ZooKeeper, ask};
 use integration_tests::talk::Talk;
-use kafka_wire::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
 use kafka_wire::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use kafka_wire::messages::write_txn_markers::{
     WritableTxnMarker, WritableTxnMarkerTopic, WriteTxnMarkersRequest,
@@ -117,28 +117,6 @@ fn end_transaction(talk: &mut Talk, partitions: i32, committed: bool) -> Result<
         ensure!(partition.error_code == 0, "{partition:?}");
     }
     Ok(())
-}
-
-fn create_topic(talk: &mut Talk, partitions: i32) -> Result<()> {
-    let request = CreateTopicsRequest {
-        topics: vec![CreatableTopic {
-            name: TOPIC.into(),
-            num_partitions: partitions,
-            replication_factor: 1,
-            ..CreatableTopic::default()
-        }],
-        ..CreateTopicsRequest::default()
-    };
-    let deadline = Instant::now() + LIMIT;
-    loop {
-        let answer = talk.ask(5, &request)?.context("closed")?;
-        if answer.topics[0].error_code == 0 {
-            return wait_for_leaders(talk, TOPIC, partitions);
-        }
-        // A broker that has just started does not know itself yet.
-        ensure!(Instant::now() < deadline, "{answer:?}");
-        thread::sleep(Duration::from_millis(100));
-    }
 }
 
 fn write_everything(talk: &mut Talk, partitions: i32, numbers: std::ops::Range<i64>) -> Result<()> {
@@ -305,7 +283,7 @@ fn compare(end: End) -> Result<()> {
     broker.start_again()?;
     let mut stack = Stack { broker, zookeeper };
     let mut talk = Talk::with(stack.broker.address())?;
-    create_topic(&mut talk, partitions)?;
+    new_topics::create(&mut talk, &[NewTopic::new(TOPIC, partitions)])?;
     write_everything(&mut talk, partitions, 0..30)?;
     // A second run of the broker: a new epoch, and a checkpoint in the middle.
     stack.broker.stop()?;

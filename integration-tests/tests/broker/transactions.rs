@@ -11,6 +11,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
 use integration_tests::compare;
+use integration_tests::environment;
 use integration_tests::normalise::Normaliser;
 use integration_tests::stack::{Broker, Maker, ZooKeeper};
 use integration_tests::stock_tools::{self, class};
@@ -62,20 +63,6 @@ fn sorted_partitions(line: &str) -> String {
     format!("{head}partitions=[{}]{tail}", list.join(","))
 }
 
-fn seed() -> u64 {
-    std::env::var("TANDEM_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok())
-        .unwrap_or(11)
-}
-
-fn steps() -> usize {
-    std::env::var("TANDEM_ROUNDS")
-        .ok()
-        .and_then(|rounds| rounds.parse().ok())
-        .unwrap_or(500)
-}
-
 fn play(maker: Maker) -> Result<Transcript> {
     let zookeeper = ZooKeeper::start(Maker::Ours)?;
     let mut broker = Broker::prepare(maker, &zookeeper.connect(), CONFIG)?;
@@ -85,11 +72,12 @@ fn play(maker: Maker) -> Result<Transcript> {
         "transaction_start_time_ms: <ms>",
     );
     let mut transcript = Transcript::default();
-    let mut script = Script::start(&broker, seed())?;
+    let mut script = Script::start(&broker, environment::number("TANDEM_SEED", 11)?)?;
+    let steps = environment::number("TANDEM_ROUNDS", 500)?;
     let played = script
         .batched()
         .and_then(|()| script.timed_out())
-        .and_then(|()| script.random_steps(steps()));
+        .and_then(|()| script.random_steps(steps));
     if let Err(error) = played {
         bail!("{error:?}\n{}\n{}", script.text, broker.process()?.tail());
     }

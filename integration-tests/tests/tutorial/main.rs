@@ -3,10 +3,9 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use integration_tests::compare;
 use integration_tests::ports::Port;
 use integration_tests::process::{self, Finished, Process};
@@ -14,6 +13,7 @@ use integration_tests::scripts::session::{Session, Tools};
 use integration_tests::scripts::{messages, topics};
 use integration_tests::stack::{Maker, Stack};
 use integration_tests::transcript::Transcript;
+use integration_tests::wait::until;
 use integration_tests::workspace::{self, Scratch};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -81,17 +81,6 @@ fn configure(scratch: &Path, zookeeper: u16, broker: u16) -> Result<(String, Str
     Ok((zookeeper_file, broker_file))
 }
 
-fn wait_until(what: &str, mut done: impl FnMut() -> bool) -> Result<()> {
-    let deadline = Instant::now() + LIMIT;
-    while !done() {
-        if Instant::now() > deadline {
-            bail!("{what} took longer than {LIMIT:?}");
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
-    Ok(())
-}
-
 fn listening(port: u16) -> bool {
     std::net::TcpStream::connect(("localhost", port)).is_ok()
 }
@@ -121,11 +110,11 @@ fn the_words_of_the_tutorial_work_with_our_scripts() -> Result<()> {
     )?;
     let outcome = tutorial(kafka, zk);
     let stopped = run("kafka-server-stop.sh", "", "").and_then(|finished| {
-        wait_until("the end of the broker", || !listening(kafka))?;
+        until("the end of the broker", || Ok(!listening(kafka)))?;
         Ok(finished)
     });
     let also_stopped = run("zookeeper-server-stop.sh", "", "").and_then(|finished| {
-        wait_until("the end of the ZooKeeper server", || !listening(zk))?;
+        until("the end of the ZooKeeper server", || Ok(!listening(zk)))?;
         Ok(finished)
     });
     outcome?;
@@ -134,9 +123,9 @@ fn the_words_of_the_tutorial_work_with_our_scripts() -> Result<()> {
         "the stop scripts failed"
     );
     let marker = scratch.path().join("kafka-logs/.kafka_cleanshutdown");
-    wait_until("the clean end", || marker.is_file())?;
-    wait_until("the end of its process", || {
-        run("kafka-server-stop.sh", "", "").is_ok_and(|finished| finished.code == 1)
+    until("the clean end", || Ok(marker.is_file()))?;
+    until("the end of its process", || {
+        Ok(run("kafka-server-stop.sh", "", "")?.code == 1)
     })?;
     let again = run("kafka-server-stop.sh", "", "")?;
     ensure!(
@@ -149,7 +138,7 @@ fn the_words_of_the_tutorial_work_with_our_scripts() -> Result<()> {
 }
 
 fn tutorial(kafka: u16, zk: u16) -> Result<()> {
-    wait_until("the start of the broker", || listening(kafka))?;
+    until("the start of the broker", || Ok(listening(kafka)))?;
     let server = format!("--bootstrap-server localhost:{kafka}");
     let topic = |words: &str| run("kafka-topics.sh", &format!("{words} {server}"), "");
     said(
@@ -202,8 +191,8 @@ fn tutorial(kafka: u16, zk: u16) -> Result<()> {
         "PartitionCount: 2",
     )?;
     said(&topic("--delete --topic t")?, "")?;
-    wait_until("the end of the topic", || {
-        topic("--list").is_ok_and(|list| !list.stdout.lines().any(|line| line == "t"))
+    until("the end of the topic", || {
+        Ok(!topic("--list")?.stdout.lines().any(|line| line == "t"))
     })
 }
 

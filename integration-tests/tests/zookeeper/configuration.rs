@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use integration_tests::environment;
 use integration_tests::workspace::Scratch;
 use integration_tests::{apache, ours, process, workspace};
 
@@ -473,9 +474,8 @@ fn random_file(random: &mut Random, directory: &str) -> Vec<u8> {
 /// `TANDEM_SEED` and `TANDEM_CONFIG_FILES` repeat a run or make it longer.
 #[test]
 fn random_files_come_to_the_same() -> Result<()> {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
-    let seed = number("TANDEM_SEED").unwrap_or(20_240_212);
-    let files = number("TANDEM_CONFIG_FILES").unwrap_or(400);
+    let seed = environment::number("TANDEM_SEED", 20_240_212)?;
+    let files = environment::number("TANDEM_CONFIG_FILES", 400)?;
     println!("TANDEM_SEED={seed} TANDEM_CONFIG_FILES={files}");
     let bench = Bench::new()?;
     let directory = bench.scratch.path().display().to_string();

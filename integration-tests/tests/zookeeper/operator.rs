@@ -9,6 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use integration_tests::environment;
 use integration_tests::ports::Port;
 use integration_tests::python;
 use integration_tests::raw::{Body, Got, Hello, Raw};
@@ -464,7 +465,7 @@ fn random_traffic(address: SocketAddr, seed: u64, count: usize) -> Result<Vec<zk
 /// Whatever is asked, what counts requests and not time comes to the same.
 #[test]
 fn random_requests_are_counted_the_same() -> Result<()> {
-    let seed = std::env::var("TANDEM_SEED").map_or(Ok(11), |text| text.parse())?;
+    let seed = environment::number("TANDEM_SEED", 11)?;
     let more = "extendedTypesEnabled=true\nminSessionTimeout=600000\nmaxSessionTimeout=6000000";
     let apache = Operated::start(Maker::Apache, more)?;
     let ours = Operated::start(Maker::Ours, more)?;

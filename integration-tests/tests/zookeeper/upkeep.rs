@@ -4,6 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use integration_tests::environment;
 use integration_tests::normalise::Normaliser;
 use integration_tests::process::Finished;
 use integration_tests::stack::{Maker, ZooKeeper};
@@ -108,10 +109,7 @@ fn random_quotas(maker: Maker, seed: u64) -> Result<[Transcript; 2]> {
 
 #[test]
 fn random_writes_meet_the_same_quotas() -> Result<()> {
-    let seed = std::env::var("TANDEM_SEED")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(1);
+    let seed = environment::number("TANDEM_SEED", 1)?;
     println!("TANDEM_SEED={seed}");
     let reference = random_quotas(Maker::Apache, seed)?;
     let ours = random_quotas(Maker::Ours, seed)?;

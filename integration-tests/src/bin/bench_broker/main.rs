@@ -17,10 +17,11 @@ mod steady;
 mod stock;
 
 use std::env;
-use std::fs;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail, ensure};
+use integration_tests::environment;
+use integration_tests::process::own_cpu_seconds;
 use integration_tests::stack::Maker;
 
 use crate::report::Report;
@@ -43,7 +44,6 @@ struct Settings {
 
 impl Settings {
     fn from_environment() -> Result<Self> {
-        let set = |name| env::var_os(name).is_some_and(|value| value != "0");
         let mut settings = Self {
             rounds: 3,
             pass: Duration::from_secs(2),
@@ -54,10 +54,10 @@ impl Settings {
             cases: env::var("TANDEM_BENCH_CASES").unwrap_or_default(),
             makers: &[Maker::Apache, Maker::Ours],
         };
-        if set("TANDEM_BENCH_OURS") {
+        if environment::is_set("TANDEM_BENCH_OURS") {
             settings.makers = &[Maker::Ours];
         }
-        if set("TANDEM_BENCH_SHORT") {
+        if environment::is_set("TANDEM_BENCH_SHORT") {
             settings.rounds = 1;
             settings.pass = Duration::from_millis(100);
             settings.most_bytes = 50_000_000;
@@ -65,32 +65,20 @@ impl Settings {
             settings.partitions = 50;
             settings.recovery_bytes = 100_000_000;
         }
-        if let Some(rounds) = number("TANDEM_BENCH_ROUNDS")? {
-            settings.rounds = usize::try_from(rounds)?;
-        }
-        if let Some(millis) = number("TANDEM_BENCH_PASS_MS")? {
+        settings.rounds = environment::number("TANDEM_BENCH_ROUNDS", settings.rounds)?;
+        if let Some(millis) = environment::given("TANDEM_BENCH_PASS_MS")? {
             settings.pass = Duration::from_millis(millis);
         }
-        if let Some(megabytes) = number("TANDEM_BENCH_RECOVERY_MB")? {
+        if let Some(megabytes) = environment::given::<u64>("TANDEM_BENCH_RECOVERY_MB")? {
             settings.recovery_bytes = megabytes * 1_000_000;
         }
+        ensure!(settings.rounds > 0, "TANDEM_BENCH_ROUNDS must be 1 or more");
         Ok(settings)
     }
 
     fn wants(&self, case: &str) -> bool {
         case.contains(&self.cases)
     }
-}
-
-/// A setting of 1 or more.
-fn number(name: &str) -> Result<Option<u64>> {
-    let Ok(text) = env::var(name) else {
-        return Ok(None);
-    };
-    let number = text.parse().ok().filter(|number| *number > 0);
-    number
-        .map(Some)
-        .with_context(|| format!("{name} must be 1 or more"))
 }
 
 fn main() -> Result<()> {
@@ -125,8 +113,7 @@ fn main() -> Result<()> {
         eprintln!("{phase}: done after {} s", begun.elapsed().as_secs());
     }
     under_load(&pairs, &mut report)?;
-    let own = fs::read_to_string("/proc/self/stat")?;
-    let own: f64 = integration_tests::process::cpu_seconds_of(&own)?;
+    let own = own_cpu_seconds()?;
     println!(
         "Medians of {} round(s), A: Apache's, T: Tandem's, !: misses its target. {} s in all, {own:.0} s of it CPU time of the \
          light client.\n",

@@ -17,10 +17,11 @@ mod wire;
 mod workload;
 
 use std::env;
-use std::fs;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail, ensure};
+use integration_tests::environment;
+use integration_tests::process::own_cpu_seconds;
 use integration_tests::stack::Maker;
 
 use crate::report::Report;
@@ -48,7 +49,6 @@ struct Settings {
 
 impl Settings {
     fn from_environment() -> Result<Self> {
-        let set = |name| env::var_os(name).is_some_and(|value| value != "0");
         let mut settings = Self {
             rounds: 3,
             pass: Duration::from_millis(400),
@@ -61,10 +61,10 @@ impl Settings {
             cases: env::var("TANDEM_BENCH_CASES").unwrap_or_default(),
             makers: &[Maker::Apache, Maker::Ours],
         };
-        if set("TANDEM_BENCH_OURS") {
+        if environment::is_set("TANDEM_BENCH_OURS") {
             settings.makers = &[Maker::Ours];
         }
-        if set("TANDEM_BENCH_SHORT") {
+        if environment::is_set("TANDEM_BENCH_SHORT") {
             settings.rounds = 1;
             settings.pass = Duration::from_millis(30);
             settings.warm_up = 1.0;
@@ -74,10 +74,8 @@ impl Settings {
             settings.nodes = 20_000;
             settings.load = Duration::from_secs(1);
         }
-        if let Ok(text) = env::var("TANDEM_BENCH_ROUNDS") {
-            let rounds = text.parse().ok().filter(|rounds| *rounds > 0);
-            settings.rounds = rounds.context("TANDEM_BENCH_ROUNDS must be 1 or more")?;
-        }
+        settings.rounds = environment::number("TANDEM_BENCH_ROUNDS", settings.rounds)?;
+        ensure!(settings.rounds > 0, "TANDEM_BENCH_ROUNDS must be 1 or more");
         Ok(settings)
     }
 
@@ -116,11 +114,4 @@ fn main() -> Result<()> {
     );
     print!("{}", report.render());
     Ok(())
-}
-
-/// CPU time of this process.
-fn own_cpu_seconds() -> Result<f64> {
-    let stat = fs::read_to_string("/proc/self/schedstat")?;
-    let nanos = stat.split_whitespace().next().context("odd schedstat")?;
-    Ok(nanos.parse::<f64>()? / 1e9)
 }

@@ -13,11 +13,10 @@ mod start;
 mod table;
 mod znodes;
 
-use std::env;
-use std::str::FromStr;
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
+use integration_tests::environment;
 use integration_tests::stack::Maker;
 use integration_tests::stock_tools::ToolRunner;
 use tokio::runtime::{Builder, Runtime};
@@ -43,25 +42,15 @@ struct Settings {
 impl Settings {
     fn from_environment() -> Result<Self> {
         let settings = Self {
-            rounds: from_environment("TANDEM_BENCH_ROUNDS", 3)?,
-            records: from_environment("TANDEM_BENCH_RECORDS", 500_000)?,
-            reads: from_environment("TANDEM_BENCH_READS", 500_000)?,
+            rounds: environment::number("TANDEM_BENCH_ROUNDS", 3)?,
+            records: environment::number("TANDEM_BENCH_RECORDS", 500_000)?,
+            reads: environment::number("TANDEM_BENCH_READS", 500_000)?,
         };
         ensure!(
             settings.rounds > 0 && settings.records > 0 && settings.reads >= 10,
             "TANDEM_BENCH_ROUNDS and TANDEM_BENCH_RECORDS must be 1 or more, TANDEM_BENCH_READS 10 or more"
         );
         Ok(settings)
-    }
-}
-
-fn from_environment<T: FromStr>(name: &str, default: T) -> Result<T> {
-    match env::var(name) {
-        Ok(text) => {
-            let parsed = text.parse().ok();
-            parsed.with_context(|| format!("{name} must be a whole number, not {text:?}"))
-        }
-        Err(_) => Ok(default),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use integration_tests::report::{median, number};
 use integration_tests::stack::Maker;
 
 /// Which way is better.
@@ -153,25 +154,6 @@ fn row(cells: [&str; 7]) -> String {
     format!("{}\n", line.trim_end())
 }
 
-/// Three significant digits or all before the point.
-fn number(value: f64) -> String {
-    match value.abs() {
-        size if size >= 100.0 => format!("{value:.0}"),
-        size if size >= 10.0 => format!("{value:.1}"),
-        _ => format!("{value:.2}"),
-    }
-}
-
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    let upper = *values.get(middle)?;
-    if values.len() % 2 == 1 {
-        return Some(upper);
-    }
-    values.get(middle - 1).map(|lower| (lower + upper) / 2.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,11 +181,5 @@ mod tests {
             ["ms", "8000", "200", "40.0x", "50x", "MISSED"]
         );
         assert_eq!(lines[2][1..], ["MiB/s", "400", "500", "1.25x", "1x", "met"]);
-    }
-
-    #[test]
-    fn the_median_of_an_even_number_is_between() {
-        assert_eq!(median(vec![4.0, 1.0, 2.0, 9.0]), Some(3.0));
-        assert_eq!(median(Vec::new()), None);
     }
 }

@@ -12,14 +12,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use integration_tests::compare;
+use integration_tests::environment;
+use integration_tests::new_topics::{self, NewTopic};
 use integration_tests::normalise::Normaliser;
+use integration_tests::partition_view::wait_for_leaders;
 use integration_tests::stack::{self, Broker, Maker, ZooKeeper};
 use integration_tests::stock_tools::{self, class};
 use integration_tests::talk::Talk;
 use integration_tests::transcript::Transcript;
-use kafka_wire::messages::create_topics::{
-    CreatableTopic, CreateTopicsRequest, CreateableTopicConfig,
-};
 use kafka_wire::messages::delete_records::{
     DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic,
 };
@@ -28,19 +28,16 @@ use kafka_wire::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
 use kafka_wire::messages::list_offsets::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
 };
-use kafka_wire::messages::metadata::{MetadataRequest, MetadataRequestTopic};
 use kafka_wire::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use kafka_wire::messages::write_txn_markers::{
     WritableTxnMarker, WritableTxnMarkerTopic, WriteTxnMarkersRequest,
 };
-use kafka_wire::wire::{Records, Uuid};
+use kafka_wire::wire::Records;
 
 use script::{PARTITIONS, Step, Writer};
 use view::Since;
 
 const TOPIC: &str = "eos";
-const INVALID_REPLICATION_FACTOR: i16 = 38;
-const NOT_CONTROLLER: i16 = 41;
 /// The timestamp that asks ListOffsets for the newest record.
 const NEWEST: i64 = -3;
 /// Markers come from the script itself, so no coordinator can know of its transactions.
@@ -50,14 +47,9 @@ const CONFIG: &str = "transaction.partition.verification.enable=false\nlog.reten
 const TOPIC_CONFIG: [(&str, &str); 2] =
     [("segment.bytes", "2500"), ("index.interval.bytes", "300")];
 
-fn number(name: &str, default: u64) -> u64 {
-    let set = std::env::var(name).ok();
-    set.and_then(|text| text.parse().ok()).unwrap_or(default)
-}
-
 /// A script's steps; the broker is stopped and killed once in between.
-fn script(seed: u64, base_time: i64) -> Vec<Step> {
-    let steps = number("TANDEM_STEPS", 300);
+fn script(seed: u64, base_time: i64) -> Result<Vec<Step>> {
+    let steps = environment::number("TANDEM_STEPS", 300)?;
     let mut writer = Writer::new(seed, base_time);
     let mut script = Vec::new();
     for step in 0..steps {
@@ -81,7 +73,7 @@ fn script(seed: u64, base_time: i64) -> Vec<Step> {
             });
         }
     }
-    script
+    Ok(script)
 }
 
 /// One broker and the connection to it.
@@ -103,57 +95,9 @@ impl Player {
             talk,
             since,
         };
-        let configs = TOPIC_CONFIG.map(|(name, value)| CreateableTopicConfig {
-            name: name.into(),
-            value: Some(value.into()),
-        });
-        let request = CreateTopicsRequest {
-            topics: vec![CreatableTopic {
-                name: TOPIC.into(),
-                num_partitions: PARTITIONS,
-                replication_factor: 1,
-                configs: configs.to_vec(),
-                ..CreatableTopic::default()
-            }],
-            timeout_ms: 30_000,
-            ..CreateTopicsRequest::default()
-        };
-        for _ in 0..600 {
-            let answer = player.talk.ask(4, &request)?.context("closed")?;
-            match answer.topics.first().map(|topic| topic.error_code) {
-                Some(0) => break,
-                // The broker has not heard of itself yet.
-                Some(INVALID_REPLICATION_FACTOR | NOT_CONTROLLER) => {
-                    std::thread::sleep(Duration::from_millis(50))
-                }
-                _ => anyhow::bail!("{answer:?}"),
-            }
-        }
-        player.wait_for_leaders()?;
+        let topic = NewTopic::new(TOPIC, PARTITIONS).with(&TOPIC_CONFIG);
+        new_topics::create(&mut player.talk, &[topic])?;
         Ok(player)
-    }
-
-    fn wait_for_leaders(&mut self) -> Result<()> {
-        let request = MetadataRequest {
-            topics: Some(vec![MetadataRequestTopic {
-                topic_id: Uuid::ZERO,
-                name: Some(TOPIC.into()),
-            }]),
-            ..MetadataRequest::default()
-        };
-        for _ in 0..600 {
-            let answer = self.talk.ask(4, &request)?.context("closed")?;
-            let topic = answer.topics.first().context("no topic")?;
-            let led = topic
-                .partitions
-                .iter()
-                .filter(|p| p.error_code == 0 && p.leader_id >= 0);
-            if topic.error_code == 0 && led.count() == PARTITIONS as usize {
-                return Ok(());
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        anyhow::bail!("{TOPIC} has no leaders")
     }
 
     fn restart(&mut self, cleanly: bool) -> Result<()> {
@@ -169,7 +113,7 @@ impl Player {
         }
         self.broker.start_again()?;
         self.talk = Talk::with(self.broker.address())?;
-        self.wait_for_leaders()
+        wait_for_leaders(&mut self.talk, TOPIC, PARTITIONS)
     }
 
     /// Plays one step; what came of it.
@@ -465,13 +409,13 @@ fn forgive_better_memory(theirs: &Transcript, ours: &mut Transcript) {
 
 #[test]
 fn random_producers_and_transactions_leave_what_apaches_broker_leaves() -> Result<()> {
-    let first = number("TANDEM_SEED", 1);
-    for seed in first..first + number("TANDEM_ROUNDS", 1) {
+    let first = environment::number("TANDEM_SEED", 1)?;
+    for seed in first..first + environment::number("TANDEM_ROUNDS", 1)? {
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
         // Long enough ago that no time of the script is the broker's, and not so long that producers expire.
         let base_time = i64::try_from(now)? - 3_600_000;
         let since = Since(base_time + 1_800_000);
-        let script = script(seed, base_time);
+        let script = script(seed, base_time)?;
         let theirs = play(Maker::Apache, &script, since)?;
         let mut ours = play(Maker::Ours, &script, since)?;
         forgive_better_memory(&theirs, &mut ours);

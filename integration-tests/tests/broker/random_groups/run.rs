@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use bytestring::ByteString;
+use integration_tests::environment;
+use integration_tests::new_topics::{self, NewTopic};
 use integration_tests::stack::{Broker, Maker, ZooKeeper};
 use integration_tests::stock_tools;
 use integration_tests::talk::Talk;
+use integration_tests::wait::until;
 use kafka_wire::message::Request;
-use kafka_wire::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
 use kafka_wire::messages::delete_groups::DeleteGroupsRequest;
 use kafka_wire::messages::describe_groups::DescribeGroupsRequest;
 use kafka_wire::messages::find_coordinator::FindCoordinatorRequest;
@@ -467,21 +469,7 @@ impl Duel {
 
 /// Makes the topics, and waits until groups are coordinated.
 fn prepare(talk: &mut Talk) -> Result<()> {
-    let topic = |name: &str| CreatableTopic {
-        name: name.into(),
-        num_partitions: 3,
-        replication_factor: 1,
-        ..CreatableTopic::default()
-    };
-    let request = CreateTopicsRequest {
-        topics: vec![topic("t"), topic("u")],
-        timeout_ms: 30_000,
-        validate_only: false,
-    };
-    until("topics", || {
-        let answer = talk.ask(5, &request)?.context("closed")?;
-        Ok(answer.topics.iter().all(|t| matches!(t.error_code, 0 | 36)))
-    })?;
+    new_topics::create(talk, &[NewTopic::new("t", 3), NewTopic::new("u", 3)])?;
     ready(talk)
 }
 
@@ -500,18 +488,6 @@ fn ready(talk: &mut Talk) -> Result<()> {
         let described = talk.ask(0, &everywhere)?.context("closed")?;
         Ok(found.error_code == 0 && described.groups.iter().all(|g| g.error_code == 0))
     })?;
-    Ok(())
-}
-
-fn until(what: &str, mut is_done: impl FnMut() -> Result<bool>) -> Result<()> {
-    let started = Instant::now();
-    while !is_done()? {
-        ensure!(
-            started.elapsed() < Duration::from_secs(60),
-            "no {what} in time"
-        );
-        std::thread::sleep(Duration::from_millis(100));
-    }
     Ok(())
 }
 
@@ -558,11 +534,6 @@ fn compare_dumps(brokers: &Pair<Broker>, duel: &Duel) -> Result<usize> {
     Ok(count)
 }
 
-fn number(name: &str, default: u64) -> u64 {
-    let text = std::env::var(name).ok();
-    text.and_then(|text| text.parse().ok()).unwrap_or(default)
-}
-
 /// One script; then both brokers are stopped, and each continues where the other one was.
 fn play(seed: u64) -> Result<String> {
     let zookeepers = [
@@ -605,8 +576,8 @@ fn play(seed: u64) -> Result<String> {
 
 #[test]
 fn random_scripts_of_group_requests_are_answered_as_by_apaches_broker() -> Result<()> {
-    let seed = number("TANDEM_SEED", 1);
-    for seed in seed..seed + number("TANDEM_ROUNDS", 1) {
+    let seed = environment::number("TANDEM_SEED", 1)?;
+    for seed in seed..seed + environment::number("TANDEM_ROUNDS", 1)? {
         match play(seed) {
             Ok(summary) => println!("{summary}"),
             Err(error) => bail!("{error:?}"),

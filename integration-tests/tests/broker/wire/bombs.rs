@@ -4,11 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
+use integration_tests::new_topics::{self, NewTopic};
 use integration_tests::stack::{Maker, Stack};
 use integration_tests::talk::Talk;
-use kafka_wire::messages::create_topics::{
-    CreatableTopic, CreateTopicsRequest, CreateableTopicConfig,
-};
 use kafka_wire::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use kafka_wire::records::compression::{Codec, compress};
 use kafka_wire::wire::Records;
@@ -55,31 +53,8 @@ fn request(records: Vec<u8>) -> ProduceRequest {
 fn bombs_are_refused_and_leave_no_memory_behind() -> Result<()> {
     let mut stack = Stack::start(Maker::Ours, Maker::Ours)?;
     let mut talk = Talk::with(stack.broker.address())?;
-    let create = CreateTopicsRequest {
-        topics: vec![CreatableTopic {
-            name: TOPIC.into(),
-            num_partitions: 1,
-            replication_factor: 1,
-            configs: vec![CreateableTopicConfig {
-                name: "max.message.bytes".into(),
-                value: Some("30000000".into()),
-            }],
-            ..CreatableTopic::default()
-        }],
-        timeout_ms: 30_000,
-        validate_only: false,
-    };
-    // A broker that has just started may not be the controller yet.
-    let mut made = false;
-    for _ in 0..300 {
-        let answer = talk.ask(5, &create)?.context("closed")?;
-        made = answer.topics.iter().all(|topic| topic.error_code == 0);
-        if made {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    ensure!(made, "the topic cannot be made");
+    let topic = NewTopic::new(TOPIC, 1).with(&[("max.message.bytes", "30000000")]);
+    new_topics::create(&mut talk, &[topic])?;
     let mut bombs = Vec::new();
     for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
         if codec == Codec::Snappy {

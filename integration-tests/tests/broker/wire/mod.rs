@@ -11,13 +11,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use integration_tests::compare::ensure_same;
+use integration_tests::environment;
 use integration_tests::stack::Maker;
 use integration_tests::transcript::Transcript;
-
-fn from_environment(name: &str, default: u64) -> u64 {
-    let value = std::env::var(name).ok();
-    value.and_then(|text| text.parse().ok()).unwrap_or(default)
-}
 
 /// Apache's broker hangs up when it meets a record that it cannot convert behind one that it can: nothing to compare
 /// with. And how many converted records fit in the size of the batches before depends on the codec library: where one
@@ -59,9 +55,9 @@ fn comparable(mut reference: Transcript, mut ours: Transcript) -> (Transcript, T
 #[test]
 fn random_batches_are_answered_kept_and_read_as_by_apache() -> Result<()> {
     let now_ms = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
-    let seed = from_environment("TANDEM_SEED", 1);
-    let rounds = from_environment("TANDEM_ROUNDS", 1);
-    let steps = usize::try_from(from_environment("TANDEM_STEPS", 400))?;
+    let seed = environment::number::<u64>("TANDEM_SEED", 1)?;
+    let rounds = environment::number::<u64>("TANDEM_ROUNDS", 1)?;
+    let steps = environment::number("TANDEM_STEPS", 400)?;
     for seed in seed..seed + rounds {
         let script = script::script(seed, steps, now_ms);
         let reference = player::play(Maker::Apache, &script)?;

@@ -4,19 +4,16 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
+use integration_tests::new_topics::{self, NewTopic};
 use integration_tests::normalise::Normaliser;
 use integration_tests::stack::{Broker, Maker, ZooKeeper};
 use integration_tests::stock_tools::{self, class};
 use integration_tests::talk::Talk;
 use integration_tests::transcript::{self, Transcript};
-use kafka_wire::error_code::ErrorCode;
-use kafka_wire::messages::create_topics::{
-    CreatableTopic, CreateTopicsRequest, CreateableTopicConfig,
-};
 use kafka_wire::messages::delete_records::{
     DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic,
 };
@@ -108,26 +105,11 @@ impl Player {
     }
 
     fn make_topics(&mut self) -> Result<()> {
-        let topics = TOPICS.iter().map(|topic| CreatableTopic {
-            name: topic.name.into(),
-            num_partitions: i32::try_from(PARTITIONS).unwrap_or(1),
-            replication_factor: 1,
-            configs: topic
-                .configs
-                .iter()
-                .map(|(name, value)| CreateableTopicConfig {
-                    name: (*name).into(),
-                    value: Some((*value).into()),
-                })
-                .collect(),
-            ..CreatableTopic::default()
-        });
-        let request = CreateTopicsRequest {
-            topics: topics.collect(),
-            timeout_ms: 30_000,
-            validate_only: false,
-        };
-        self.create(&request)?;
+        let topics: Vec<NewTopic> = TOPICS
+            .iter()
+            .map(|topic| NewTopic::new(topic.name, PARTITIONS as i32).with(topic.configs))
+            .collect();
+        new_topics::create(&mut self.talk, &topics)?;
         let request = MetadataRequest {
             topics: Some(
                 TOPICS
@@ -140,63 +122,14 @@ impl Player {
             ),
             ..MetadataRequest::default()
         };
-        for _ in 0..600 {
-            let answer = self.talk.ask(12, &request)?.context("closed")?;
-            let ready = answer.topics.iter().all(|topic| {
-                topic.error_code == 0
-                    && topic.partitions.len() as u64 == PARTITIONS
-                    && topic
-                        .partitions
-                        .iter()
-                        .all(|partition| partition.error_code == 0)
-            });
-            if ready {
-                for topic in TOPICS {
-                    let found = answer
-                        .topics
-                        .iter()
-                        .find(|answer| answer.name.as_deref() == Some(topic.name));
-                    self.ids
-                        .insert(topic.name, found.context("no topic")?.topic_id);
-                }
-                return self.wait_for_leaders();
-            }
-            std::thread::sleep(Duration::from_millis(50));
+        let answer = self.talk.ask(12, &request)?.context("closed")?;
+        for topic in TOPICS {
+            let mut answered = answer.topics.iter();
+            let found = answered.find(|answer| answer.name.as_deref() == Some(topic.name));
+            let id = found.context("no topic")?.topic_id;
+            self.ids.insert(topic.name, id);
         }
-        anyhow::bail!("the topics have no leaders")
-    }
-
-    /// A broker that has just started may not be known to the controller yet.
-    fn create(&mut self, request: &CreateTopicsRequest) -> Result<()> {
-        for _ in 0..600 {
-            let answer = self.talk.ask(5, request)?.context("closed")?;
-            let made = [0, ErrorCode::TopicAlreadyExists.code()];
-            if answer
-                .topics
-                .iter()
-                .all(|topic| made.contains(&topic.error_code))
-            {
-                return Ok(());
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        anyhow::bail!("the topics cannot be made")
-    }
-
-    /// A broker may know of a leader before it is one.
-    fn wait_for_leaders(&mut self) -> Result<()> {
-        let places = all_places();
-        let asked: Vec<(Place, i32, i64)> = places.iter().map(|place| (*place, -1, -1)).collect();
-        for _ in 0..600 {
-            let answer = self.talk.ask(1, &list_request(-1, 0, &asked))?;
-            let answer = answer.context("closed")?;
-            let mut partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
-            if partitions.all(|partition| partition.error_code == 0) {
-                return Ok(());
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        anyhow::bail!("the partitions are not led")
+        Ok(())
     }
 
     /// Hides the times of this run.

@@ -16,13 +16,12 @@ use common::zk::request::{
     CreateRequest, DeleteRequest, Request, SetDataRequest, WatchableRequest,
 };
 use common::zk::response::Response;
+use integration_tests::environment;
 use integration_tests::history::{self, Input, Operation, Output};
 use integration_tests::raw::Hello;
 use integration_tests::requests::Random;
 use integration_tests::stack::{Maker, ZooKeeper};
 use integration_tests::zk::Client;
-
-use super::random::number;
 
 const CLIENTS: u64 = 8;
 const ZNODES: [&str; 3] = ["/x", "/y", "/z"];
@@ -126,8 +125,8 @@ fn output(input: Input, answer: Result<Response, ErrorCode>) -> Result<Output> {
 
 #[test]
 fn concurrent_histories_are_linearizable_whatever_is_killed() -> Result<()> {
-    let seed = number("TANDEM_SEED", 1)?;
-    let rounds = number("TANDEM_ROUNDS", 3)?;
+    let seed = environment::number("TANDEM_SEED", 1)?;
+    let rounds = environment::number("TANDEM_ROUNDS", 3)?;
     let mut server = ZooKeeper::start_with(Maker::Ours, "snapCount=300")?;
     let scene = Scene {
         address: server.address(),

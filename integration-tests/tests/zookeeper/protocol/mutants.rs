@@ -2,11 +2,11 @@
 
 use anyhow::Result;
 use bytes::BytesMut;
+use integration_tests::environment;
 use integration_tests::raw::Body;
 use integration_tests::requests::Random;
 
 use super::lab::same;
-use super::random::number;
 use super::requests::{ask, create};
 
 /// Ints that lengths, counts, flags and versions are replaced by.
@@ -63,8 +63,8 @@ fn lists(request: &Body) -> bool {
 
 #[test]
 fn requests_with_something_wrong_are_answered_the_same() -> Result<()> {
-    let seed = number("TANDEM_SEED", 1)?;
-    let steps = number("TANDEM_STEPS", 600)?;
+    let seed = environment::number("TANDEM_SEED", 1)?;
+    let steps = environment::number("TANDEM_STEPS", 600)?;
     same("extendedTypesEnabled=true", |lab| {
         let mut random = Random::new(seed);
         for step in 0..steps {

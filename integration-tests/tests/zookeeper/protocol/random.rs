@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use common::zk::multi::MultiRequest;
 use common::zk::request::{AuthPacket, PathRequest, Request, SetWatches2, WatchableRequest};
 use common::zk::response::Response;
+use integration_tests::environment;
 use integration_tests::requests::{Random, Sameness};
 use integration_tests::stack::{Maker, ZooKeeper};
 use integration_tests::zk::{Client, Frame, response};
@@ -17,14 +18,6 @@ const SETTINGS: &str = "extendedTypesEnabled=true\nminSessionTimeout=600000\nmax
                         DigestAuthenticationProvider.superDigest=super:D/InIHSb7yEEbrWz8b9l71RjZJU=";
 
 const CLIENTS: usize = 4;
-
-/// A number from the environment.
-pub fn number(name: &str, default: u64) -> Result<u64> {
-    match std::env::var(name) {
-        Ok(text) => text.parse().with_context(|| format!("{name}={text}")),
-        Err(_) => Ok(default),
-    }
-}
 
 /// The clients, and what they saw.
 struct Play {
@@ -252,8 +245,8 @@ fn play(maker: Maker, seed: u64, steps: u64) -> Result<Vec<String>> {
 
 #[test]
 fn clients_that_come_and_go_see_the_same() -> Result<()> {
-    let seed = number("TANDEM_SEED", 1)?;
-    let steps = number("TANDEM_STEPS", 2000)?;
+    let seed = environment::number("TANDEM_SEED", 1)?;
+    let steps = environment::number("TANDEM_STEPS", 2000)?;
     // Once in some ten thousand steps Apache's server loses an answer.
     let theirs = play(Maker::Apache, seed, steps).or_else(|_| play(Maker::Apache, seed, steps))?;
     let ours = play(Maker::Ours, seed, steps)?;
