@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help build quickstart test unit integration lint fmt peers bench bench-zk bench-broker soak codegen
+.PHONY: help build quickstart test unit integration lint fmt peers bench bench-zk bench-broker soak fuzz codegen
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ bench-broker: build peers ## the brokers alone: produce, fetch, latency, start, 
 
 soak: build peers ## many crash rounds and long random tests (TANDEM_SOAK_ROUNDS, TANDEM_SEED)
 	@./integration-tests/run.sh soak
+
+fuzz: ## every fuzz target for TANDEM_FUZZ_SECONDS (60) each; needs cargo-fuzz and a nightly compiler
+	@./fuzz/run.sh
 
 codegen: ## write kafka-wire/src/messages again from the message definitions in the Kafka jars
 	@$(MAKE) -s peers

@@ -1,6 +1,7 @@
 //! Shell: starts servers (ours and Apache's) and drives them with other people's clients; the tests live in `tests/`.
 
 pub mod apache;
+pub mod at_once;
 pub mod compare;
 pub mod environment;
 pub mod faults;

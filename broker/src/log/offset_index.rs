@@ -149,7 +149,10 @@ impl OffsetIndex {
         let mut position = [0; 4];
         position.copy_from_slice(&entry[4..8]);
         OffsetPosition {
-            offset: self.base_offset + i64::from(i32::from_be_bytes(relative)),
+            // A spoiled entry may say anything.
+            offset: self
+                .base_offset
+                .saturating_add(i64::from(i32::from_be_bytes(relative))),
             position: u32::from_be_bytes(position),
         }
     }
@@ -211,5 +214,16 @@ mod tests {
                 .offset,
             1_490
         );
+    }
+
+    #[test]
+    fn entries_beyond_all_offsets_are_cut_to_the_last_one() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = PartitionDir::new(temp.path().to_owned());
+        let base = i64::MAX - 10;
+        std::fs::write(dir.file(base, INDEX_SUFFIX), [0x7f; 8]).unwrap();
+        let index = OffsetIndex::open(&dir, base).unwrap();
+        assert_eq!(index.last().unwrap().offset, i64::MAX);
+        assert_eq!(index.lookup(i64::MAX - 1).unwrap().offset, base);
     }
 }

@@ -387,7 +387,7 @@ impl ProducerStates {
                 .ongoing
                 .iter()
                 .find(|(_, producer)| **producer != txn.producer_id);
-            let last_stable = next.map_or(txn.last_offset + 1, |(first, _)| *first);
+            let last_stable = next.map_or(txn.last_offset.saturating_add(1), |(first, _)| *first);
             self.ongoing.remove(&txn.first_offset);
             self.unreplicated.insert(txn.first_offset, txn.last_offset);
             completed.push((txn, last_stable));

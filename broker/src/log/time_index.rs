@@ -120,7 +120,27 @@ impl TimeIndex {
         relative.copy_from_slice(&entry[8..12]);
         TimestampOffset {
             timestamp: i64::from_be_bytes(timestamp),
-            offset: self.base_offset + i64::from(i32::from_be_bytes(relative)),
+            // A spoiled entry may say anything.
+            offset: self
+                .base_offset
+                .saturating_add(i64::from(i32::from_be_bytes(relative))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_beyond_all_offsets_are_cut_to_the_last_one() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = PartitionDir::new(temp.path().to_owned());
+        let base = i64::MAX - 10;
+        std::fs::write(dir.file(base, TIME_INDEX_SUFFIX), [0x7f; 12]).unwrap();
+        let index = TimeIndex::open(&dir, base).unwrap();
+        let last = index.last().unwrap();
+        assert_eq!(last.offset, i64::MAX);
+        assert_eq!(index.lookup(last.timestamp).unwrap(), last);
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
-use integration_tests::stack::{Maker, Stack};
+use integration_tests::at_once;
+use integration_tests::stack::Stack;
 use integration_tests::stock_tools::{self, class};
 
 /// API name to version range, as kafka-broker-api-versions prints them.
@@ -70,8 +71,7 @@ const NEEDED: [&str; 35] = [
 
 #[test]
 fn every_advertised_version_is_one_of_apaches() -> Result<()> {
-    let reference = advertised(&Stack::start(Maker::Apache, Maker::Apache)?)?;
-    let ours = advertised(&Stack::start(Maker::Ours, Maker::Ours)?)?;
+    let (reference, ours) = at_once::both(|maker| advertised(&Stack::start(maker, maker)?))?;
     let mut wrong = Vec::new();
     for (name, range) in &ours {
         // The tool prints what a server does not have as unsupported.

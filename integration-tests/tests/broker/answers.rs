@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
+use integration_tests::at_once;
 use integration_tests::stack::{Maker, Stack};
 use integration_tests::talk::{Talk, versions};
 use kafka_wire::api_key::ApiKey;
@@ -387,8 +388,7 @@ fn regex_escape(text: &str) -> String {
 
 #[test]
 fn every_version_of_the_data_apis_is_answered_as_apache_answers_it() -> Result<()> {
-    let reference = told_by(Maker::Apache)?;
-    let ours = told_by(Maker::Ours)?;
+    let (reference, ours) = at_once::both(told_by)?;
     ensure!(
         reference.len() == ours.len(),
         "{} and {} answers",

@@ -6,6 +6,7 @@ mod secured;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Result, ensure};
+use integration_tests::at_once;
 use integration_tests::compare;
 use integration_tests::scripts::session::{Session, Tools};
 use integration_tests::scripts::whole_list;
@@ -35,8 +36,7 @@ fn run_on(zookeeper: Maker, broker: Maker) -> Result<Transcript> {
 }
 
 fn same_as_apache(zookeeper: Maker, broker: Maker) -> Result<()> {
-    let reference = reference()?;
-    let ours = run_on(zookeeper, broker)?;
+    let (reference, ours) = at_once::two(reference, || run_on(zookeeper, broker))?;
     let differences = compare::differences(&reference, &ours);
     ensure!(
         differences.is_empty(),

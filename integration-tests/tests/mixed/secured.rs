@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use integration_tests::at_once;
 use integration_tests::normalise::Normaliser;
 use integration_tests::ports::Port;
 use integration_tests::process::run_command;
@@ -276,11 +277,10 @@ const WORK: &[(&str, &[&str])] = &[
 #[test]
 fn a_secured_apache_broker_protects_its_znodes_on_our_zookeeper() -> Result<()> {
     let secrets = Secrets::new()?;
-    let reference = play(Maker::Apache, &secrets)?;
+    let (reference, ours) = at_once::both(|maker| play(maker, &secrets))?;
     let protected = reference.to_string();
     ensure!(protected.contains("sasl:kafka:31"), "{protected}");
     ensure!(protected.contains("x509:"), "{protected}");
-    let ours = play(Maker::Ours, &secrets)?;
     let differences = compare::differences(&reference, &ours);
     ensure!(
         differences.is_empty(),

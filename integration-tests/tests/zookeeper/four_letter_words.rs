@@ -1,9 +1,10 @@
 //! Shell: the four-letter words, answered as Apache's server answers them.
 
 use anyhow::{Result, ensure};
+use integration_tests::at_once;
 use integration_tests::normalise::Normaliser;
 use integration_tests::scripts::session::{Session, Tools};
-use integration_tests::stack::{Maker, ZooKeeper, ask};
+use integration_tests::stack::{ZooKeeper, ask};
 use integration_tests::transcript::Transcript;
 
 #[test]
@@ -64,8 +65,7 @@ fn words_outside_the_whitelist_are_refused_the_same() -> Result<()> {
             srvr.lines().last().unwrap_or_default().to_owned(),
         ))
     };
-    let reference = answer(Maker::Apache)?;
-    let ours = answer(Maker::Ours)?;
+    let (reference, ours) = at_once::both(answer)?;
     ensure!(reference == ours, "{reference:?} is not {ours:?}");
     Ok(())
 }

@@ -15,6 +15,7 @@ mod tls;
 mod upkeep;
 
 use anyhow::{Context, Result, ensure};
+use integration_tests::at_once;
 use integration_tests::scripts::session::{Session, Tools};
 use integration_tests::scripts::zookeeper_shell;
 use integration_tests::stack::{Maker, ZooKeeper};
@@ -22,9 +23,8 @@ use integration_tests::transcript::Transcript;
 use integration_tests::{compare, python};
 
 /// Fails with the differences between what a script sees on Apache's server and on ours.
-fn same_on_both(script: impl Fn(&mut ZooKeeper) -> Result<Transcript>) -> Result<()> {
-    let reference = script(&mut ZooKeeper::start(Maker::Apache)?)?;
-    let ours = script(&mut ZooKeeper::start(Maker::Ours)?)?;
+fn same_on_both(script: impl Fn(&mut ZooKeeper) -> Result<Transcript> + Sync) -> Result<()> {
+    let (reference, ours) = at_once::both(|maker| script(&mut ZooKeeper::start(maker)?))?;
     if let Ok(directory) = std::env::var("TANDEM_TRANSCRIPTS") {
         let name = reference
             .steps

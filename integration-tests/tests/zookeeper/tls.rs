@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use integration_tests::at_once;
 use integration_tests::ports::Port;
 use integration_tests::stack::{Maker, ZooKeeper, ask};
 use integration_tests::workspace::{self, Scratch};
@@ -192,8 +193,7 @@ fn clients_are_taken_and_turned_away_as_by_apaches_server() -> Result<()> {
         if only.as_ref().is_some_and(|only| only != name) {
             continue;
         }
-        let reference = outcomes(Maker::Apache, stores.path(), settings)?;
-        let ours = outcomes(Maker::Ours, stores.path(), settings)?;
+        let (reference, ours) = at_once::both(|maker| outcomes(maker, stores.path(), settings))?;
         let pairs = reference.iter().zip(&ours);
         let differences: Vec<_> = pairs.filter(|(apache, ours)| apache != ours).collect();
         ensure!(

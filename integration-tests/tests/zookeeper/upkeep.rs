@@ -4,6 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use integration_tests::at_once;
 use integration_tests::environment;
 use integration_tests::normalise::Normaliser;
 use integration_tests::process::Finished;
@@ -62,8 +63,7 @@ fn after_old_ttls(maker: Maker, settings: &str) -> Result<Transcript> {
 }
 
 fn same_on_both(settings: &str, script: &[&str]) -> Result<()> {
-    let reference = play(Maker::Apache, settings, script)?;
-    let ours = play(Maker::Ours, settings, script)?;
+    let (reference, ours) = at_once::both(|maker| play(maker, settings, script))?;
     compare::ensure_same(&reference, &ours)
 }
 
@@ -75,8 +75,7 @@ fn containers_and_ttl_znodes_go_when_apaches_do() -> Result<()> {
 #[test]
 fn ttl_znodes_of_3_5_3_are_emulated_as_apaches_server_does() -> Result<()> {
     let settings = "extendedTypesEnabled=true\nemulate353TTLNodes=true";
-    let reference = after_old_ttls(Maker::Apache, settings)?;
-    let ours = after_old_ttls(Maker::Ours, settings)?;
+    let (reference, ours) = at_once::both(|maker| after_old_ttls(maker, settings))?;
     compare::ensure_same(&reference, &ours)
 }
 
@@ -111,8 +110,7 @@ fn random_quotas(maker: Maker, seed: u64) -> Result<[Transcript; 2]> {
 fn random_writes_meet_the_same_quotas() -> Result<()> {
     let seed = environment::number("TANDEM_SEED", 1)?;
     println!("TANDEM_SEED={seed}");
-    let reference = random_quotas(Maker::Apache, seed)?;
-    let ours = random_quotas(Maker::Ours, seed)?;
+    let (reference, ours) = at_once::both(|maker| random_quotas(maker, seed))?;
     for (reference, ours) in reference.iter().zip(&ours) {
         compare::ensure_same(reference, ours)?;
     }

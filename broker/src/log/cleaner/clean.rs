@@ -147,7 +147,7 @@ pub fn clean_log(
         None => 0,
     };
     let map = build_map(log, candidate, settings, &mut stats, pace)?;
-    let end_offset = map.latest_offset() + 1;
+    let end_offset = map.latest_offset().saturating_add(1);
     let segments = log.segments_between(0, end_offset);
     let sizes: Vec<SegmentSizes> = segments.iter().map(|segment| sizes(segment)).collect();
     let groups = groups(

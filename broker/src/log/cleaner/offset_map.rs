@@ -57,14 +57,15 @@ impl OffsetMap {
             slot[1] = hash.1;
             self.entries += 1;
         }
-        slot[2] = offset as u64 + 1;
+        // Spoiled batches may have any offset.
+        slot[2] = (offset as u64).wrapping_add(1);
         self.latest_offset = offset;
         true
     }
 
     /// The newest offset of `key`; -1 if it is not there.
     pub fn get(&self, key: &[u8]) -> i64 {
-        self.table[self.slot_of(hash(key)) + 2] as i64 - 1
+        (self.table[self.slot_of(hash(key)) + 2] as i64).wrapping_sub(1)
     }
 
     /// Position of the hash's slot, or of the free one where it belongs. There is always a free one.
@@ -144,5 +145,16 @@ mod tests {
         assert!(map.table.len() < 100);
         assert!((0..10).all(|offset: i64| map.put(&[offset as u8], offset)));
         assert_eq!(capacity(24 * 10, 1.5), 9);
+    }
+
+    #[test]
+    fn offsets_at_the_edge_are_taken() {
+        let mut map = OffsetMap::new(24 * 100, 0.9, 100);
+        for offset in [i64::MIN, -2, i64::MAX] {
+            assert!(map.put(&offset.to_be_bytes(), offset));
+            assert_eq!(map.get(&offset.to_be_bytes()), offset);
+        }
+        assert!(map.put(b"free", -1));
+        assert_eq!(map.get(b"free"), -1);
     }
 }

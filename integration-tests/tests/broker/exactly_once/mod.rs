@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
+use integration_tests::at_once;
 use integration_tests::compare;
 use integration_tests::environment;
 use integration_tests::new_topics::{self, NewTopic};
@@ -416,8 +417,7 @@ fn random_producers_and_transactions_leave_what_apaches_broker_leaves() -> Resul
         let base_time = i64::try_from(now)? - 3_600_000;
         let since = Since(base_time + 1_800_000);
         let script = script(seed, base_time)?;
-        let theirs = play(Maker::Apache, &script, since)?;
-        let mut ours = play(Maker::Ours, &script, since)?;
+        let (theirs, mut ours) = at_once::both(|maker| play(maker, &script, since))?;
         forgive_better_memory(&theirs, &mut ours);
         if let Ok(path) = std::env::var("TANDEM_TRANSCRIPT") {
             fs::write(path, theirs.to_string())?;

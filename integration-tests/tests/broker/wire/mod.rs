@@ -10,9 +10,9 @@ mod script;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
+use integration_tests::at_once;
 use integration_tests::compare::ensure_same;
 use integration_tests::environment;
-use integration_tests::stack::Maker;
 use integration_tests::transcript::Transcript;
 
 /// Apache's broker hangs up when it meets a record that it cannot convert behind one that it can: nothing to compare
@@ -60,8 +60,7 @@ fn random_batches_are_answered_kept_and_read_as_by_apache() -> Result<()> {
     let steps = environment::number("TANDEM_STEPS", 400)?;
     for seed in seed..seed + rounds {
         let script = script::script(seed, steps, now_ms);
-        let reference = player::play(Maker::Apache, &script)?;
-        let ours = player::play(Maker::Ours, &script)?;
+        let (reference, ours) = at_once::both(|maker| player::play(maker, &script))?;
         let (reference, ours) = comparable(reference, ours);
         ensure_same(&reference, &ours).map_err(|error| error.context(format!("seed {seed}")))?;
     }

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
+use integration_tests::at_once;
 use integration_tests::compare;
 use integration_tests::raw::{Body, Got, Hello, Raw, Welcome};
-use integration_tests::stack::{Maker, ZooKeeper};
+use integration_tests::stack::ZooKeeper;
 use integration_tests::transcript::{Step, Transcript};
 
 /// Sessions that outlive the test, so that no expiry moves a zxid. A tick longer than any test keeps even those that
@@ -235,12 +236,12 @@ impl Lab {
 }
 
 /// Runs a script on Apache's server and on ours and fails with the differences.
-pub fn same(settings: &str, script: impl Fn(&mut Lab) -> Result<()>) -> Result<()> {
+pub fn same(settings: &str, script: impl Fn(&mut Lab) -> Result<()> + Sync) -> Result<()> {
     same_settings(&format!("{SETTINGS}\n{settings}"), script)
 }
 
 /// The same with these settings alone.
-pub fn same_settings(settings: &str, script: impl Fn(&mut Lab) -> Result<()>) -> Result<()> {
+pub fn same_settings(settings: &str, script: impl Fn(&mut Lab) -> Result<()> + Sync) -> Result<()> {
     let run = |maker| -> Result<Transcript> {
         let server = ZooKeeper::start_with(maker, settings)?;
         let mut lab = Lab::new(server.address())?;
@@ -257,6 +258,6 @@ pub fn same_settings(settings: &str, script: impl Fn(&mut Lab) -> Result<()>) ->
             .with_context(|| format!("on {maker:?}, after {:?}", lab.transcript.steps.last()))?;
         Ok(lab.transcript)
     };
-    let reference = run(Maker::Apache)?;
-    compare::ensure_same(&reference, &run(Maker::Ours)?)
+    let (reference, ours) = at_once::both(run)?;
+    compare::ensure_same(&reference, &ours)
 }
