@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, ensure};
 use bytes::Bytes;
 use bytestring::ByteString;
+use integration_tests::environment;
 use integration_tests::stack::{Broker, Maker, ZooKeeper};
 use integration_tests::talk::Talk;
 use kafka_wire::message::{Request, encode_versioned};
@@ -29,11 +30,6 @@ use kafka_wire::records::batch_builder::{BatchBuilder, BatchBuilderOptions};
 const MEMBERS: usize = 5;
 const THREADS: usize = 8;
 const SESSION_MS: i32 = 1_500_000;
-
-fn number(name: &str, default: usize) -> usize {
-    let text = std::env::var(name).ok();
-    text.and_then(|text| text.parse().ok()).unwrap_or(default)
-}
 
 fn described(talk: &mut Talk, group: &ByteString) -> Result<i16> {
     let request = DescribeGroupsRequest {
@@ -177,7 +173,7 @@ fn load(maker: Maker, records: usize) -> Result<()> {
 #[test]
 #[ignore = "a measurement"]
 fn a_long_log_of_offsets_is_loaded() -> Result<()> {
-    let records = number("TANDEM_RECORDS", 1_000_000);
+    let records = environment::number("TANDEM_RECORDS", 1_000_000)?;
     load(Maker::Ours, records)?;
     load(Maker::Apache, records)
 }
@@ -400,8 +396,8 @@ fn churn(maker: Maker, groups: usize, rounds: usize) -> Result<()> {
 #[test]
 #[ignore = "a measurement"]
 fn a_thousand_groups_rebalance_again_and_again() -> Result<()> {
-    let groups = number("TANDEM_GROUPS", 1000);
-    let rounds = number("TANDEM_ROUNDS", 20);
+    let groups = environment::number("TANDEM_GROUPS", 1000)?;
+    let rounds = environment::number("TANDEM_ROUNDS", 20)?;
     churn(Maker::Ours, groups, rounds)?;
     churn(Maker::Apache, groups, rounds)
 }

@@ -550,7 +550,7 @@ fn play(seed: u64) -> Result<String> {
     }
     let addresses = [brokers[0].address(), brokers[1].address()];
     let mut duel = Duel::begin(seed, addresses)?;
-    for step in 0..number("TANDEM_STEPS", STEPS) {
+    for step in 0..environment::number("TANDEM_STEPS", STEPS)? {
         let done = duel.step().and_then(|()| duel.collect());
         done.with_context(|| format!("seed {seed}, step {step}"))?;
     }
