@@ -23,6 +23,7 @@ use crate::api::admin::{
 };
 use crate::api::cluster::{api_versions, describe_cluster, metadata};
 use crate::api::context::{RequestContext, Services};
+use crate::api::data::produce::Pending;
 use crate::api::data::{delete_records, fetch, list_offsets, offset_for_leader_epoch, produce};
 use crate::api::group::{
     delete_groups, describe_groups, find_coordinator, heartbeat, join_group, leave_group,
@@ -64,6 +65,8 @@ pub type PendingReply = Pin<Box<dyn Future<Output = Reply> + Send>>;
 pub enum Started {
     /// The reply is ready.
     Done(Reply),
+    /// Records that are appended with those of the next requests, if these are there already; see `produce::append_all`.
+    Append(Box<Pending>),
     /// What must happen in request order has happened; the next request may start.
     Staged(PendingReply),
     /// The next request must wait until this one is answered.

@@ -138,7 +138,7 @@ fn parse_v2(bytes: &[u8]) -> Result<BatchHeader, BatchError> {
     }
 }
 
-/// What is appended to a segment in one write.
+/// What is appended to a segment: one batch of a producer, or a leader's batches that were fetched together.
 #[derive(Debug, Clone, Copy)]
 pub struct SegmentAppend {
     /// Offset of the first record.
@@ -151,4 +151,6 @@ pub struct SegmentAppend {
     pub offset_of_max_timestamp: i64,
     /// True if it is exactly one batch, whose position may be remembered.
     pub single_batch: bool,
+    /// Bytes of it all.
+    pub bytes: u64,
 }

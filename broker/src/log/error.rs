@@ -35,6 +35,25 @@ impl StorageError {
         }
     }
 
+    /// The same error for somebody else whom it concerns.
+    pub fn again(&self) -> Self {
+        match self {
+            StorageError::Io {
+                action,
+                path,
+                source,
+            } => StorageError::Io {
+                action,
+                path: path.clone(),
+                source: match source.raw_os_error() {
+                    Some(code) => io::Error::from_raw_os_error(code),
+                    None => io::Error::new(source.kind(), source.to_string()),
+                },
+            },
+            StorageError::Corrupt { path, reason } => StorageError::corrupt(path, reason.clone()),
+        }
+    }
+
     /// True if the operating system refused, so that the disk may be broken.
     pub fn is_io(&self) -> bool {
         matches!(self, StorageError::Io { .. })

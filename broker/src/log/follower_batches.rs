@@ -188,6 +188,7 @@ impl FollowerBatches {
             max_timestamp,
             offset_of_max_timestamp,
             single_batch: self.entries.len() == 1,
+            bytes: self.bytes().len() as u64,
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod error;
 pub mod follower_batches;
 pub mod index_file;
 pub mod interrupted;
+pub mod leader_append;
 pub mod leader_epochs;
 pub mod legacy_append;
 pub mod log_dir;

@@ -9,12 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use kafka_wire::records::batch::{BatchHeader, NO_TIMESTAMP, TimestampType};
 use kafka_wire::wire::Uuid;
 use parking_lot::{Mutex, RwLock};
 
-use crate::log::append::{AppendError, AppendInfo, AppendOptions, AppendOrigin};
-use crate::log::codec::read_marker;
+use crate::log::append::{AppendError, AppendInfo, AppendOrigin};
 use crate::log::config::LogConfig;
 use crate::log::entry::SegmentAppend;
 use crate::log::error::{IoContext, StorageResult};
@@ -27,8 +25,7 @@ use crate::log::producer_state::{ProducerBatch, ProducerChanges, ProducerStates}
 use crate::log::segment::{SEGMENT_SUFFIXES, Segment};
 use crate::log::snapshots::Snapshots;
 use crate::log::txn_index::AbortedTxn;
-use crate::log::validator::{ValidBatch, validate};
-use crate::log::verification::{Verification, Verifications};
+use crate::log::verification::Verifications;
 
 /// Value of an atomic offset that stands for "none".
 pub(super) const NO_OFFSET: i64 = i64::MAX;
@@ -271,108 +268,6 @@ impl PartitionLog {
         self.epochs.write().assign(epoch, start_offset).map(|_| ())
     }
 
-    /// Appends one batch as the partition's leader: checks it, assigns offsets and epoch, writes.
-    ///
-    /// # Errors
-    /// [`AppendError`] with the code for the producer; nothing is written then.
-    pub fn append_as_leader(
-        &self,
-        records: &Bytes,
-        leader_epoch: i32,
-        options: &AppendOptions,
-    ) -> Result<AppendInfo, AppendError> {
-        self.append_verified(records, leader_epoch, options, Verification::Off)
-    }
-
-    /// As [`PartitionLog::append_as_leader`]; a batch that begins a transaction must show that it was verified.
-    ///
-    /// # Errors
-    /// [`AppendError`] with the code for the producer; nothing is written then.
-    pub fn append_verified(
-        &self,
-        records: &Bytes,
-        leader_epoch: i32,
-        options: &AppendOptions,
-        verification: Verification,
-    ) -> Result<AppendInfo, AppendError> {
-        let config = self.config.load();
-        let Some(valid) = validate(records, &config, options, &self.name)? else {
-            return Ok(AppendInfo::nothing(self.log_start_offset()));
-        };
-        let size = valid.size_bytes();
-        if size > config.segment_bytes as usize {
-            return Err(AppendError::RecordListTooLarge {
-                partition: self.name.clone(),
-                size,
-                limit: config.segment_bytes as usize,
-            });
-        }
-        let ValidBatch {
-            mut header,
-            payload,
-            ..
-        } = valid;
-        let marker = if header.is_control() {
-            read_marker(records)?
-        } else {
-            None
-        };
-        let info = {
-            let mut inner = self.inner.lock();
-            header.base_offset = self.log_end_offset();
-            header.partition_leader_epoch = leader_epoch;
-            self.assign_epoch_start_offset(leader_epoch, header.base_offset)?;
-            let append = leader_append(&header);
-            // Even for a batch that its producer's state then refuses, as Apache's broker does: the files stay alike.
-            let segment = self.segment_for(&mut inner, &config, size, &append, options.now_ms)?;
-            let changes = match header.has_producer_id() {
-                true => {
-                    let open = inner.verifications.get(header.producer_id);
-                    let batch = ProducerBatch { header, marker };
-                    inner
-                        .producers
-                        .check_append(&batch, options.origin, verification, open)?
-                }
-                false => ProducerChanges::default(),
-            };
-            if let Some(first) = changes.duplicate() {
-                return Ok(AppendInfo {
-                    first_offset: first.first_offset(),
-                    last_offset: first.last_offset,
-                    max_timestamp: first.timestamp,
-                    log_append_time_ms: first.timestamp,
-                    duplicate: true,
-                    ..AppendInfo::nothing(self.log_start_offset())
-                });
-            }
-            let parts = [&header.encode()[..], &payload[..]];
-            self.write(&mut inner, &config, &segment, &parts, &append, changes)?;
-            if header.is_transactional() {
-                inner.verifications.settle(header.producer_id);
-            }
-            self.leader_info(&header, size)
-        };
-        self.flush_if_due(&config, options.now_ms)?;
-        Ok(info)
-    }
-
-    fn leader_info(&self, header: &BatchHeader, bytes: usize) -> AppendInfo {
-        AppendInfo {
-            first_offset: header.base_offset,
-            last_offset: header.last_offset(),
-            max_timestamp: header.max_timestamp,
-            log_append_time_ms: match header.timestamp_type() {
-                TimestampType::LogAppendTime => header.max_timestamp,
-                TimestampType::CreateTime => NO_TIMESTAMP,
-            },
-            log_start_offset: self.log_start_offset(),
-            last_leader_epoch: header.partition_leader_epoch,
-            duplicate: false,
-            records: i64::from(header.last_offset_delta) + 1,
-            bytes,
-        }
-    }
-
     /// Appends a leader's batches as they are; an incomplete one at the end is left out.
     ///
     /// # Errors
@@ -443,7 +338,7 @@ impl PartitionLog {
     }
 
     /// The segment for an append of `size` bytes: the active one, or a new one if that is due.
-    fn segment_for(
+    pub(super) fn segment_for(
         &self,
         inner: &mut Inner,
         config: &LogConfig,
@@ -468,9 +363,20 @@ impl PartitionLog {
         append: &SegmentAppend,
         changes: ProducerChanges,
     ) -> Result<(), AppendError> {
-        segment.append(parts, append, config.index_interval_bytes)?;
+        segment.append(parts, &[*append], config.index_interval_bytes)?;
         let end = append.last_offset + 1;
         self.log_end.store(end, Ordering::Release);
+        self.settle(inner, segment, changes, end)
+    }
+
+    /// Makes the state of the producers that of a log that ends at `end`.
+    pub(super) fn settle(
+        &self,
+        inner: &mut Inner,
+        segment: &Segment,
+        changes: ProducerChanges,
+        end: i64,
+    ) -> Result<(), AppendError> {
         let transactions = !changes.is_stable();
         for (txn, last_stable_offset) in inner.producers.apply(changes, end) {
             if txn.aborted {
@@ -544,7 +450,7 @@ impl PartitionLog {
     }
 
     /// `flush.messages` counts here; `flush.ms` is looked at by the timer.
-    fn flush_if_due(&self, config: &LogConfig, now_ms: i64) -> StorageResult<()> {
+    pub(super) fn flush_if_due(&self, config: &LogConfig, now_ms: i64) -> StorageResult<()> {
         let unflushed = self.log_end_offset() - self.recovery_point.load(Ordering::Acquire);
         if unflushed >= config.flush_messages {
             self.flush(now_ms)
@@ -559,16 +465,6 @@ pub(super) fn segment_jitter(config: &LogConfig) -> i64 {
     match config.segment_jitter_ms.min(config.segment_ms) {
         0 => 0,
         limit => rand::random_range(0..limit),
-    }
-}
-
-fn leader_append(header: &BatchHeader) -> SegmentAppend {
-    SegmentAppend {
-        base_offset: header.base_offset,
-        last_offset: header.last_offset(),
-        max_timestamp: header.max_timestamp,
-        offset_of_max_timestamp: header.last_offset(),
-        single_batch: true,
     }
 }
 

@@ -10,10 +10,12 @@ use std::time::UNIX_EPOCH;
 
 use kafka_wire::records::batch::NO_TIMESTAMP;
 use parking_lot::Mutex;
+use rustix::fs::FallocateFlags;
 
 use crate::log::config::LogConfig;
 use crate::log::entry::SegmentAppend;
 use crate::log::error::{IoContext, StorageError, StorageResult};
+use crate::log::index_file::IndexFile;
 use crate::log::names::{INDEX_SUFFIX, LOG_SUFFIX, TIME_INDEX_SUFFIX, TXN_INDEX_SUFFIX};
 use crate::log::offset_index::OffsetIndex;
 use crate::log::partition_dir::PartitionDir;
@@ -23,6 +25,11 @@ use crate::log::txn_index::TxnIndex;
 
 /// Appends whose position is remembered, so that consumers at the end of a log cost no lookup.
 const RECENT_APPENDS: usize = 64;
+
+/// From this size on disk space is set aside ahead of a segment's end, as much again as it has, but at most
+/// [`MAX_RESERVE_BYTES`].
+const MIN_RESERVE_BYTES: u64 = 512 * 1024;
+const MAX_RESERVE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Suffixes of the files that a segment may have.
 pub const SEGMENT_SUFFIXES: [&str; 4] = [
@@ -39,6 +46,8 @@ pub struct Segment {
     pub(super) dir: Arc<PartitionDir>,
     pub(super) log: Arc<File>,
     size: AtomicU64,
+    /// Up to where disk space was asked for; see [`Segment::reserve`].
+    reserved: AtomicU64,
     pub(super) offset_index: OffsetIndex,
     pub(super) time_index: TimeIndex,
     txn_index: TxnIndex,
@@ -129,6 +138,7 @@ impl Segment {
             dir: Arc::clone(dir),
             log: Arc::new(log),
             size: AtomicU64::new(size),
+            reserved: AtomicU64::new(0),
             offset_index: OffsetIndex::open(dir, base_offset)?,
             time_index: TimeIndex::open(dir, base_offset)?,
             txn_index: TxnIndex::new(dir, base_offset),
@@ -160,6 +170,7 @@ impl Segment {
             .preallocate(config.segment_index_bytes)?;
         if config.preallocate && self.size() < u64::from(config.segment_bytes) {
             self.set_file_len(u64::from(config.segment_bytes))?;
+            self.reserved.store(u64::MAX, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -283,6 +294,13 @@ impl Segment {
         Ok(waited > config.max_segment_ms().saturating_sub(state.roll_jitter_ms))
     }
 
+    /// True if the indexes would not be full with `entries` more.
+    pub fn has_index_room(&self, entries: usize) -> bool {
+        let room = |file: &IndexFile| (file.max_entries().saturating_sub(file.len())) as usize;
+        // The time index keeps one for when the segment is closed.
+        room(self.offset_index.file()) > entries && room(self.time_index.file()) > entries + 1
+    }
+
     /// Largest timestamp of the first batch in milliseconds; -1 if it has none or there is no batch.
     ///
     /// # Errors
@@ -307,25 +325,40 @@ impl Segment {
             .is_some_and(|relative| (0..=i64::from(i32::MAX)).contains(&relative))
     }
 
-    /// Writes `parts` behind what is there, in one system call, then the index entry that is due.
-    /// Only one thread may append at a time. Readers see nothing until the write is complete.
+    /// Writes `parts` behind what is there, in one system call, then the index entries that are due. The parts make up
+    /// `appends`, however they are cut. Only one thread may append at a time. Readers see nothing until all is written.
     ///
     /// # Errors
     /// [`StorageError`] if a write fails; the segment's size is as before then.
     pub fn append(
         &self,
         parts: &[&[u8]],
-        append: &SegmentAppend,
+        appends: &[SegmentAppend],
         index_interval_bytes: u32,
     ) -> StorageResult<()> {
-        let position = self.size();
-        let bytes = self.write_all(parts, position)?;
-        let end = position + bytes;
+        let mut position = self.size();
+        let end = position + self.write_all(parts, position)?;
         let mut state = self.state.lock();
+        for append in appends {
+            self.note(&mut state, append, position, index_interval_bytes)?;
+            position += append.bytes;
+        }
+        self.size.store(end, Ordering::Release);
+        Ok(())
+    }
+
+    /// Takes what was written at `position` into indexes and state.
+    fn note(
+        &self,
+        state: &mut SegmentState,
+        append: &SegmentAppend,
+        position: u64,
+        index_interval_bytes: u32,
+    ) -> StorageResult<()> {
         if position == 0 {
             state.first_timestamp = Some(append.max_timestamp);
         }
-        if append.max_timestamp > self.max_timestamp_locked(&mut state)?.timestamp {
+        if append.max_timestamp > self.max_timestamp_locked(state)?.timestamp {
             state.max_timestamp = Some(TimestampOffset {
                 timestamp: append.max_timestamp,
                 offset: append.offset_of_max_timestamp,
@@ -334,11 +367,11 @@ impl Segment {
         if state.bytes_since_index_entry > u64::from(index_interval_bytes) {
             self.offset_index
                 .append(append.last_offset, position as u32)?;
-            let max = self.max_timestamp_locked(&mut state)?;
+            let max = self.max_timestamp_locked(state)?;
             self.time_index.append_if_newer(max)?;
             state.bytes_since_index_entry = 0;
         }
-        state.bytes_since_index_entry += bytes;
+        state.bytes_since_index_entry += append.bytes;
         state.next_offset = append.last_offset + 1;
         if append.single_batch {
             if state.recent.len() == RECENT_APPENDS {
@@ -348,18 +381,20 @@ impl Segment {
                 base_offset: append.base_offset,
                 last_offset: append.last_offset,
                 position,
-                end,
+                end: position + append.bytes,
             });
         } else {
             state.recent.clear();
         }
-        self.size.store(end, Ordering::Release);
         Ok(())
     }
 
     fn write_all(&self, parts: &[&[u8]], position: u64) -> StorageResult<u64> {
         let total: usize = parts.iter().map(|part| part.len()).sum();
         let path = || self.dir.file(self.base_offset, LOG_SUFFIX);
+        if position >= MIN_RESERVE_BYTES {
+            self.reserve(position + total as u64);
+        }
         let slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
         let mut written = loop {
             match rustix::io::pwritev(&*self.log, &slices, position) {
@@ -382,6 +417,24 @@ impl Segment {
             start = end;
         }
         Ok(total as u64)
+    }
+
+    /// Asks for disk space ahead of the end, which spares the file system work at each write and keeps what belongs together
+    /// in one place. The file's size stays what was written; [`Segment::set_file_len`] gives back what is left over.
+    fn reserve(&self, end: u64) {
+        let reserved = self.reserved.load(Ordering::Relaxed);
+        if end <= reserved {
+            return;
+        }
+        let ahead = end.min(MAX_RESERVE_BYTES);
+        let answer = rustix::fs::fallocate(&*self.log, FallocateFlags::KEEP_SIZE, end, ahead);
+        let reserved = match answer {
+            Ok(()) => end + ahead,
+            // Only a help. A full disk may have room for what is to be written, so that later writes try again.
+            Err(rustix::io::Errno::NOSPC | rustix::io::Errno::INTR) => end + MIN_RESERVE_BYTES,
+            Err(_) => u64::MAX,
+        };
+        self.reserved.store(reserved, Ordering::Relaxed);
     }
 
     /// Drops everything from the batch that holds `offset` on. Answers the bytes dropped.
@@ -468,10 +521,12 @@ impl Segment {
         Ok(())
     }
 
+    /// Sets the file's size, and gives back disk space that was set aside beyond it.
     fn set_file_len(&self, bytes: u64) -> StorageResult<()> {
         let path = self.dir.file(self.base_offset, LOG_SUFFIX);
         let now = self.log.metadata().context("inspect", &path)?.len();
-        if now == bytes {
+        let reserved = self.reserved.swap(0, Ordering::Relaxed);
+        if now == bytes && reserved <= bytes {
             return Ok(());
         }
         self.log.set_len(bytes).context("resize", &path)

@@ -2,7 +2,8 @@
 //!
 //! Kafka mutes a connection while a request is being answered. So do we, but for a produce whose records are
 //! already appended and which only waits for other replicas: the next request may start then, and its reply queues
-//! behind. Replies that are ready at once are collected and sent together.
+//! behind. Produce requests that have arrived together are appended together (`log/leader_append.rs` says why). Replies that
+//! are ready at once are collected and sent together.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -18,12 +19,15 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::api::context::Services;
+use crate::api::data::produce;
 use crate::api::table::{self, PendingReply, Reply, Started};
 use crate::net::frames::{BadSize, Frames};
 use crate::net::reply::Outbox;
 
 /// How many produce requests of one connection may wait for their acks at the same time.
 const MAX_STAGED: usize = 64;
+/// How much is put off at most to be appended together, in bytes; little enough to stay in a core's cache meanwhile.
+const MAX_APPEND_BYTES: usize = 256 * 1024;
 /// Replies beyond this size are sent before the next request is looked at, in bytes.
 const FLUSH_BYTES: usize = 64 * 1024;
 /// After this long without a request a connection gives its buffer back.
@@ -69,6 +73,8 @@ pub async fn serve(stream: TcpStream, peer: SocketAddr, services: Arc<Services>,
         terms,
         outbox: Outbox::default(),
         staged: VecDeque::new(),
+        appends: Vec::new(),
+        append_bytes: 0,
     };
     let ended = connection.run().await;
     match ended {
@@ -85,6 +91,9 @@ struct Connection {
     terms: Terms,
     outbox: Outbox,
     staged: VecDeque<PendingReply>,
+    /// Produce requests that are appended together, before anything else is done or waited for.
+    appends: Vec<produce::Pending>,
+    append_bytes: usize,
 }
 
 impl Connection {
@@ -98,15 +107,23 @@ impl Connection {
 
     /// Handles one request that has arrived, or waits for one.
     async fn step(&mut self) -> Result<(), Ended> {
-        if self.staged.len() < MAX_STAGED
-            && let Some(request) = self.frames.take()?
-        {
+        let next = match self.staged.len() + self.appends.len() < MAX_STAGED {
+            true => self.frames.take(),
+            false => Ok(None),
+        };
+        if let Ok(Some(request)) = next {
             self.start(request).await?;
             if self.outbox.queued_bytes() >= FLUSH_BYTES {
                 self.outbox.flush(&self.stream).await?;
             }
             return Ok(());
         }
+        if !self.appends.is_empty() {
+            // Nothing else is here that could be written with these. What follows may be no request at all.
+            self.append()?;
+            return next.map(|_| ()).map_err(Ended::from);
+        }
+        next?;
         self.outbox.flush(&self.stream).await?;
         if self.staged.is_empty() {
             return self.receive_or_idle().await;
@@ -119,34 +136,55 @@ impl Connection {
             listener: &self.terms.listener,
             client_address: self.peer.ip(),
         };
-        match table::start(&self.services, origin, request) {
-            Started::Done(reply) if self.staged.is_empty() => self.take(reply),
-            Started::Done(reply) => {
-                self.staged.push_back(Box::pin(std::future::ready(reply)));
-                Ok(())
-            }
-            Started::Staged(reply) => {
-                self.staged.push_back(reply);
-                Ok(())
-            }
-            Started::Serial(reply) => {
-                while let Some(earlier) = self.staged.pop_front() {
-                    let earlier = self.finished(earlier).await?;
-                    self.take(earlier)?;
-                }
-                // Most handlers are done at the first look; only one that really waits lets go what is queued.
-                let mut reply = reply;
-                let first = poll_fn(|context| Poll::Ready(reply.as_mut().poll(context))).await;
-                let reply = match first {
-                    Poll::Ready(reply) => reply,
-                    Poll::Pending => {
-                        self.outbox.flush(&self.stream).await?;
-                        self.finished(reply).await?
-                    }
-                };
-                self.take(reply)
-            }
+        let started = table::start(&self.services, origin, request);
+        if let Started::Append(pending) = started {
+            self.append_bytes += pending.bytes();
+            let is_last = pending.may_close() || self.append_bytes >= MAX_APPEND_BYTES;
+            self.appends.push(*pending);
+            return if is_last { self.append() } else { Ok(()) };
         }
+        self.append()?;
+        let Started::Serial(mut reply) = started else {
+            return self.queue(started);
+        };
+        while let Some(earlier) = self.staged.pop_front() {
+            let earlier = self.finished(earlier).await?;
+            self.take(earlier)?;
+        }
+        // Most handlers are done at the first look; only one that really waits lets go what is queued.
+        let first = poll_fn(|context| Poll::Ready(reply.as_mut().poll(context))).await;
+        let reply = match first {
+            Poll::Ready(reply) => reply,
+            Poll::Pending => {
+                self.outbox.flush(&self.stream).await?;
+                self.finished(reply).await?
+            }
+        };
+        self.take(reply)
+    }
+
+    /// Appends what was put off so far.
+    fn append(&mut self) -> Result<(), Ended> {
+        if self.appends.is_empty() {
+            return Ok(());
+        }
+        self.append_bytes = 0;
+        let appends = std::mem::take(&mut self.appends);
+        for started in produce::append_all(&self.services, appends) {
+            self.queue(started)?;
+        }
+        Ok(())
+    }
+
+    /// Queues a reply, ready or not, behind those of earlier requests.
+    fn queue(&mut self, started: Started) -> Result<(), Ended> {
+        match started {
+            Started::Done(reply) if self.staged.is_empty() => return self.take(reply),
+            Started::Done(reply) => self.staged.push_back(Box::pin(std::future::ready(reply))),
+            Started::Staged(reply) | Started::Serial(reply) => self.staged.push_back(reply),
+            Started::Append(pending) => self.appends.push(*pending),
+        }
+        Ok(())
     }
 
     /// Waits for a reply, but not beyond the end of the server.

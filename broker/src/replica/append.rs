@@ -8,6 +8,7 @@ use bytestring::ByteString;
 use kafka_wire::error_code::ErrorCode;
 
 use crate::log::append::{AppendError, AppendInfo, AppendOptions, AppendOrigin};
+use crate::log::leader_append::LeaderBatch;
 use crate::log::verification::{Verification, VerificationGuard};
 use crate::metadata::topic_names;
 use crate::replica::clock::now_ms;
@@ -91,6 +92,18 @@ pub struct Appended {
 }
 
 impl Appended {
+    /// A result for each entry, to be filled in.
+    fn of(entries: &[AppendEntry]) -> Self {
+        let results = entries.iter().map(|entry| {
+            let error = ErrorCode::UnknownServerError;
+            AppendResult::failed(entry.topic.clone(), entry.partition, error)
+        });
+        Self {
+            results: results.collect(),
+            waiting: Vec::new(),
+        }
+    }
+
     /// Whether nothing waits for other replicas.
     pub fn is_complete(&self) -> bool {
         self.waiting.is_empty()
@@ -154,91 +167,159 @@ impl Appended {
     }
 }
 
+/// A place in the answers: number of the request, number of the entry.
+type Place = (usize, usize);
+
+/// What one request wants to append.
+#[derive(Debug)]
+pub struct AppendRequest {
+    /// How.
+    pub terms: AppendTerms,
+    /// What, in order.
+    pub entries: Vec<AppendEntry>,
+}
+
 impl ReplicaManager {
     /// Appends to this broker's logs, at once and in the order of the entries.
     pub fn append(&self, terms: AppendTerms, entries: Vec<AppendEntry>) -> Appended {
-        let mut appended = Appended {
-            results: Vec::with_capacity(entries.len()),
-            waiting: Vec::new(),
-        };
-        for entry in entries {
-            let (topic, number) = (entry.topic, entry.partition);
-            if !(-1..=1).contains(&terms.acks) {
-                let error = ErrorCode::InvalidRequiredAcks;
-                appended
-                    .results
-                    .push(AppendResult::failed(topic, number, error));
-                continue;
-            }
-            if !terms.internal_allowed && topic_names::is_internal(&topic) {
-                let error = ErrorCode::InvalidTopicException;
-                appended
-                    .results
-                    .push(AppendResult::failed(topic, number, error));
-                continue;
-            }
-            let partition = match self.partition_or_error(&topic, number) {
-                Ok(partition) => partition,
-                Err(error) => {
-                    appended
-                        .results
-                        .push(AppendResult::failed(topic, number, error));
-                    continue;
-                }
-            };
-            match self.append_to(&partition, terms, &entry.records, entry.guard) {
-                Ok(info) => {
-                    let place = appended.results.len();
-                    appended.results.push(succeeded(topic, number, &info));
-                    if terms.acks == ALL_REPLICAS
-                        && partition.acks_reached(info.last_offset + 1) != Some(ErrorCode::None)
-                    {
-                        appended
-                            .waiting
-                            .push((place, partition, info.last_offset + 1));
-                    }
-                }
-                Err(refused) => {
-                    appended
-                        .results
-                        .push(self.refused(topic, number, &partition, refused));
-                }
-            }
+        let mut appended = Appended::of(&entries);
+        for (number, entry) in entries.iter().enumerate() {
+            self.append_run(
+                &[(terms, entry)],
+                &[(0, number)],
+                std::slice::from_mut(&mut appended),
+            );
         }
         appended
+    }
+
+    /// Appends several requests of one origin as if they came one after another, but what belongs to one partition in
+    /// one go.
+    pub fn append_together(&self, requests: &[AppendRequest]) -> Vec<Appended> {
+        let mut answers: Vec<Appended> = requests
+            .iter()
+            .map(|request| Appended::of(&request.entries))
+            .collect();
+        let mut places: Vec<Place> = Vec::with_capacity(requests.len());
+        for (number, request) in requests.iter().enumerate() {
+            places.extend((0..request.entries.len()).map(|entry| (number, entry)));
+        }
+        let entry = |place: &Place| &requests[place.0].entries[place.1];
+        let partition = |place: &Place| (&entry(place).topic, entry(place).partition);
+        // A stable sort: within a partition the order stays.
+        places.sort_by(|a, b| partition(a).cmp(&partition(b)));
+        for run in places.chunk_by(|a, b| partition(a) == partition(b)) {
+            let entries: Vec<_> = run
+                .iter()
+                .map(|place| (requests[place.0].terms, entry(place)))
+                .collect();
+            self.append_run(&entries, run, &mut answers);
+        }
+        answers
+    }
+
+    /// Appends entries that are all for one partition, and puts the results into their places.
+    fn append_run(
+        &self,
+        entries: &[(AppendTerms, &AppendEntry)],
+        places: &[Place],
+        answers: &mut [Appended],
+    ) {
+        let Some((_, first)) = entries.first() else {
+            return;
+        };
+        let (topic, number) = (&first.topic, first.partition);
+        let partition = self.partition_or_error(topic, number);
+        let refusal = |terms: &AppendTerms| {
+            if !(-1..=1).contains(&terms.acks) {
+                Some(ErrorCode::InvalidRequiredAcks)
+            } else if !terms.internal_allowed && topic_names::is_internal(topic) {
+                Some(ErrorCode::InvalidTopicException)
+            } else {
+                partition.as_ref().err().copied()
+            }
+        };
+        let mut tried = Vec::with_capacity(entries.len());
+        for ((terms, entry), place) in entries.iter().zip(places) {
+            match refusal(terms) {
+                Some(error) => answers[place.0].results[place.1].error = error,
+                None => tried.push((*terms, *entry, *place)),
+            }
+        }
+        let Ok(partition) = &partition else {
+            return;
+        };
+        let results = self.append_to(partition, &tried);
+        for ((terms, _, place), result) in tried.iter().zip(results) {
+            let answer = &mut answers[place.0];
+            answer.results[place.1] = match result {
+                Ok(info) => {
+                    let end = info.last_offset + 1;
+                    if terms.acks == ALL_REPLICAS
+                        && partition.acks_reached(end) != Some(ErrorCode::None)
+                    {
+                        answer.waiting.push((place.1, Arc::clone(partition), end));
+                    }
+                    succeeded(topic.clone(), number, &info)
+                }
+                Err(refused) => self.refused(topic.clone(), number, partition, refused),
+            };
+        }
     }
 
     fn append_to(
         &self,
         partition: &Arc<Partition>,
-        terms: AppendTerms,
-        records: &Bytes,
-        guard: VerificationGuard,
-    ) -> Result<AppendInfo, Refused> {
+        entries: &[(AppendTerms, &AppendEntry, Place)],
+    ) -> Vec<Result<AppendInfo, Refused>> {
+        let Some((terms, _, _)) = entries.first() else {
+            return Vec::new();
+        };
+        let all = |code| entries.iter().map(|_| Err(Refused::Code(code))).collect();
         let state = partition.state.read();
         let log = match partition.log() {
             Some(log) if state.is_leader() => log,
-            _ => return Err(Refused::Code(ErrorCode::NotLeaderOrFollower)),
+            _ => return all(ErrorCode::NotLeaderOrFollower),
         };
-        if terms.acks == ALL_REPLICAS && state.is_under_min_isr(min_insync_replicas(&log)) {
-            return Err(Refused::Code(ErrorCode::NotEnoughReplicas));
-        }
+        let wants_all = |terms: &AppendTerms| terms.acks == ALL_REPLICAS;
+        let lacks_replicas = entries.iter().any(|(terms, _, _)| wants_all(terms))
+            && state.is_under_min_isr(min_insync_replicas(&log));
+        let may_go = |terms: &AppendTerms| !(lacks_replicas && wants_all(terms));
+        let verifies = self.verifies_transactions();
+        let batches: Vec<_> = entries
+            .iter()
+            .filter(|(terms, _, _)| may_go(terms))
+            .map(|(_, entry, _)| LeaderBatch {
+                records: &entry.records,
+                verification: match verifies {
+                    true => Verification::Required(entry.guard),
+                    false => Verification::Off,
+                },
+            })
+            .collect();
         let options = AppendOptions {
             origin: terms.origin,
             now_ms: now_ms(),
         };
-        let verification = match self.verifies_transactions() {
-            true => Verification::Required(guard),
-            false => Verification::Off,
+        let appended = log.append_each(&batches, state.leader_epoch(), &options);
+        if appended.iter().any(Result::is_ok) {
+            self.with_surroundings(|around| partition.advance_quietly(&state, &log, around));
+            drop(state);
+            // Followers wait for the log end, consumers for the high watermark; both look for themselves.
+            partition.waiters().wake();
+        }
+        let mut appended = appended.into_iter();
+        let mut result = |terms: &AppendTerms| match may_go(terms) {
+            true => appended.next(),
+            false => None,
         };
-        let info = log
-            .append_verified(records, state.leader_epoch(), &options, verification)
-            .map_err(Refused::ByLog)?;
-        self.with_surroundings(|around| partition.advance_quietly(&state, &log, around));
-        drop(state);
-        // Followers wait for the log end, consumers for the high watermark; both look for themselves.
-        partition.waiters().wake();
-        Ok(info)
+        entries
+            .iter()
+            .map(|(terms, _, _)| match result(terms) {
+                Some(result) => result.map_err(Refused::ByLog),
+                None => Err(Refused::Code(ErrorCode::NotEnoughReplicas)),
+            })
+            .collect()
     }
 
     fn refused(

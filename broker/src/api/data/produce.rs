@@ -23,7 +23,7 @@ use crate::api::data::current_leader::CurrentLeaders;
 use crate::api::table::{self, Reply, Started};
 use crate::log::append::AppendOrigin;
 use crate::log::verification::NO_GUARD;
-use crate::replica::append::{AppendEntry, AppendResult, AppendTerms, Appended};
+use crate::replica::append::{AppendEntry, AppendRequest, AppendResult, AppendTerms};
 use crate::replica::verification::Work;
 use crate::replica::verification_queue::Question;
 
@@ -35,7 +35,7 @@ const CODEC_MASK: u8 = 0x07;
 const ZSTD: u8 = 4;
 const TRANSACTIONAL: u8 = 0x10;
 
-/// Appends at once; only the wait for other replicas is left to the future.
+/// Finds out what may be appended; [`append_all`] does it.
 pub fn start(
     services: &Arc<Services>,
     context: RequestContext,
@@ -59,16 +59,51 @@ pub fn start(
             }
         }
     }
-    let appended = plan.append(services, &context);
-    if appended.is_complete() {
-        let results = appended.into_results();
-        return Started::Done(answer(services, &context, plan, results));
+    Started::Append(Box::new(Pending { context, plan }))
+}
+
+/// A request that may be appended together with those that follow it.
+pub struct Pending {
+    context: RequestContext,
+    plan: Plan,
+}
+
+impl Pending {
+    /// How much it brings, in bytes.
+    pub fn bytes(&self) -> usize {
+        let entries = self.plan.work.entries.iter();
+        entries.map(|entry| entry.records.len()).sum()
     }
-    let services = Arc::clone(services);
-    Started::Staged(Box::pin(async move {
-        let results = appended.replicated(plan.timeout).await;
-        answer(&services, &context, plan, results)
-    }))
+
+    /// Whether an error ends the connection, so that nothing that comes later may be appended with it.
+    pub fn may_close(&self) -> bool {
+        self.plan.acks == 0
+    }
+}
+
+/// Appends what several requests of one connection brought, at once; only the wait for other replicas is left to the
+/// futures.
+pub fn append_all(services: &Arc<Services>, pending: Vec<Pending>) -> Vec<Started> {
+    let (mut requests, mut asked) = (Vec::new(), Vec::with_capacity(pending.len()));
+    for Pending { context, mut plan } in pending {
+        requests.push(plan.take_request(&context));
+        asked.push((context, plan));
+    }
+    let appended = services.replicas.append_together(&requests);
+    let started = asked.into_iter().zip(appended);
+    started
+        .map(|((context, plan), appended)| {
+            if appended.is_complete() {
+                let results = appended.into_results();
+                return Started::Done(answer(services, &context, plan, results));
+            }
+            let services = Arc::clone(services);
+            Started::Staged(Box::pin(async move {
+                let results = appended.replicated(plan.timeout).await;
+                answer(&services, &context, plan, results)
+            }))
+        })
+        .collect()
 }
 
 /// Appends after the transaction's coordinator has answered; the connection's next request waits for that.
@@ -81,7 +116,8 @@ fn start_verified(
     let services = Arc::clone(services);
     Started::Serial(Box::pin(async move {
         services.replicas.verify(question, &mut plan.work).await;
-        let appended = plan.append(&services, &context);
+        let AppendRequest { terms, entries } = plan.take_request(&context);
+        let appended = services.replicas.append(terms, entries);
         let results = appended.replicated(plan.timeout).await;
         answer(&services, &context, plan, results)
     }))
@@ -136,14 +172,15 @@ impl Plan {
         (-1..=1).contains(&self.acks)
     }
 
-    fn append(&mut self, services: &Services, context: &RequestContext) -> Appended {
+    /// What is to be appended, which is no longer here then.
+    fn take_request(&mut self, context: &RequestContext) -> AppendRequest {
         let terms = AppendTerms {
             origin: AppendOrigin::Client,
             acks: self.acks,
             internal_allowed: context.client_id() == ADMIN_CLIENT_ID,
         };
         let entries = std::mem::take(&mut self.work.entries);
-        services.replicas.append(terms, entries)
+        AppendRequest { terms, entries }
     }
 
     /// Refuses all that the request asks for, whatever was found out so far.
