@@ -61,6 +61,15 @@ impl Talk {
     /// # Errors
     /// When the request does not fit the version, or the connection is gone.
     pub fn send<R: Request>(&mut self, version: i16, request: &R) -> Result<()> {
+        let frame = self.encode(version, request)?;
+        Ok(self.stream.write_all(&frame)?)
+    }
+
+    /// A request as it is sent, to be sent with others at once.
+    ///
+    /// # Errors
+    /// When the request does not fit the version.
+    pub fn encode<R: Request>(&self, version: i16, request: &R) -> Result<Vec<u8>> {
         let api_key = ApiKey::from_code(R::API_KEY).context("unknown api")?;
         let header = RequestHeader {
             api_key,
@@ -71,12 +80,13 @@ impl Talk {
         let mut writer = Writer::new();
         header.encode(&mut writer)?;
         request.encode(&mut writer, version)?;
+        let mut frame = Vec::new();
         for segment in writer.into_frame()? {
             if let Segment::Bytes(bytes) = segment {
-                self.stream.write_all(&bytes)?;
+                frame.extend_from_slice(&bytes);
             }
         }
-        Ok(())
+        Ok(frame)
     }
 
     /// Reads the answer to a request that was sent; `None` when the broker has closed the connection, and then it is

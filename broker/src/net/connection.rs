@@ -100,6 +100,10 @@ impl Connection {
     async fn run(&mut self) -> Ended {
         loop {
             if let Err(ended) = self.step().await {
+                if matches!(ended, Ended::AsAnswer) {
+                    // Requests before the one that ends the connection are still answered.
+                    let _ = self.outbox.flush(&self.stream).await;
+                }
                 return ended;
             }
         }

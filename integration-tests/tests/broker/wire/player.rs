@@ -27,7 +27,9 @@ use kafka_wire::messages::metadata::{MetadataRequest, MetadataRequestTopic};
 use kafka_wire::messages::offset_for_leader_epoch::{
     OffsetForLeaderEpochRequest, OffsetForLeaderPartition, OffsetForLeaderTopic,
 };
-use kafka_wire::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use kafka_wire::messages::produce::{
+    PartitionProduceData, ProduceRequest, ProduceResponse, TopicProduceData,
+};
 use kafka_wire::wire::{Records, Uuid};
 use regex_lite::{Captures, Regex};
 
@@ -53,6 +55,7 @@ pub fn play(maker: Maker, steps: &[Step]) -> Result<Transcript> {
     for (number, step) in steps.iter().enumerate() {
         player.step(number, step)?;
     }
+    player.piped()?;
     player.everything()?;
     let process = broker.process()?;
     ensure!(!process.tail().contains("panicked"), "{}", process.tail());
@@ -61,11 +64,17 @@ pub fn play(maker: Maker, steps: &[Step]) -> Result<Transcript> {
     Ok(player.transcript)
 }
 
+/// How many produce requests are sent at once.
+const PIPED: usize = 8;
+
 struct Player {
     talk: Talk,
     ids: HashMap<&'static str, Uuid>,
     payloads: HashSet<Bytes>,
     session: Option<(i32, i32)>,
+    /// Produce requests that follow each other, to be sent at once, and how they are called.
+    pipeline: Vec<u8>,
+    piped: Vec<(String, i16)>,
     started_ms: i64,
     number: Regex,
     bounds: Regex,
@@ -90,6 +99,22 @@ fn by_topic<T: Copy>(items: &[T], place: impl Fn(&T) -> Place) -> Vec<(Place, Ve
     groups
 }
 
+/// A produce answer's lines.
+fn told_of(answer: &ProduceResponse) -> String {
+    let mut lines = Vec::new();
+    for topic in &answer.responses {
+        for partition in &topic.partition_responses {
+            lines.push(format!("{} {partition:?}", topic.name));
+        }
+    }
+    lines.sort_unstable();
+    lines.push(format!(
+        "{} {:?}",
+        answer.throttle_time_ms, answer.node_endpoints
+    ));
+    lines.join("\n")
+}
+
 impl Player {
     fn new(broker: &Broker) -> Result<Self> {
         Ok(Self {
@@ -97,6 +122,8 @@ impl Player {
             ids: HashMap::new(),
             payloads: HashSet::new(),
             session: None,
+            pipeline: Vec::new(),
+            piped: Vec::new(),
             started_ms: now_ms() - 1000,
             number: Regex::new(r"\b[0-9]{13}\b")?,
             bounds: Regex::new(r"within \[-?[0-9]+, -?[0-9]+\]")?,
@@ -153,6 +180,9 @@ impl Player {
     }
 
     fn step(&mut self, number: usize, step: &Step) -> Result<()> {
+        if !matches!(step, Step::Produce { .. }) {
+            self.piped()?;
+        }
         match step {
             Step::Produce {
                 version,
@@ -225,32 +255,38 @@ impl Player {
                 sent.what
             );
         }
-        if acks == 0 {
-            self.talk.send(version, &request)?;
-            // What is asked next tells whether the connection is still there.
-            let probe = list_request(-1, 0, &[(data[0].0, -1, -1)]);
-            let answer = self.talk.ask(1, &probe)?;
-            self.note(title, &format!("{answer:?}"));
-            return Ok(());
+        if acks != 0 {
+            let frame = self.talk.encode(version, &request)?;
+            self.pipeline.extend_from_slice(&frame);
+            self.piped.push((title, version));
+            return if self.piped.len() == PIPED {
+                self.piped()
+            } else {
+                Ok(())
+            };
         }
-        let text = match self.talk.ask(version, &request)? {
-            None => "closed".to_owned(),
-            Some(answer) => {
-                let mut lines = Vec::new();
-                for topic in &answer.responses {
-                    for partition in &topic.partition_responses {
-                        lines.push(format!("{} {partition:?}", topic.name));
-                    }
-                }
-                lines.sort_unstable();
-                lines.push(format!(
-                    "{} {:?}",
-                    answer.throttle_time_ms, answer.node_endpoints
-                ));
-                lines.join("\n")
-            }
-        };
-        self.note(title, &text);
+        self.piped()?;
+        self.talk.send(version, &request)?;
+        // What is asked next tells whether the connection is still there.
+        let probe = list_request(-1, 0, &[(data[0].0, -1, -1)]);
+        let answer = self.talk.ask(1, &probe)?;
+        self.note(title, &format!("{answer:?}"));
+        Ok(())
+    }
+
+    /// Sends what was put off, all at once, and notes the answers.
+    fn piped(&mut self) -> Result<()> {
+        self.talk.send_bytes(&std::mem::take(&mut self.pipeline));
+        let mut closed = false;
+        for (title, version) in std::mem::take(&mut self.piped) {
+            let answer = match closed {
+                true => None,
+                false => self.talk.answer::<ProduceRequest>(version)?,
+            };
+            closed |= answer.is_none();
+            let text = answer.map_or_else(|| "closed".to_owned(), |answer| told_of(&answer));
+            self.note(title, &text);
+        }
         Ok(())
     }
 
