@@ -2,9 +2,11 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::mem;
 
 use bytes::Buf;
 use kafka_wire::writer::Segment;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{SendAncillaryBuffer, SendFlags};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -19,6 +21,8 @@ const TURN_BYTES: usize = 1 << 20;
 pub struct Outbox {
     segments: VecDeque<Segment>,
     queued_bytes: usize,
+    /// Whether the last system call took less than it was given.
+    was_short: bool,
 }
 
 impl Outbox {
@@ -68,6 +72,10 @@ impl Outbox {
 
     /// One system call: as much memory as stands in front, or a part of the file that does.
     fn send_some(&mut self, stream: &TcpStream) -> io::Result<usize> {
+        // A look costs much less than a sendfile that finds pages for nothing; it also asks to be told of room.
+        if mem::take(&mut self.was_short) && !is_writable(stream)? {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         if let Some(Segment::File {
             file,
             position,
@@ -86,6 +94,8 @@ impl Outbox {
             *len -= sent as u32;
             if *len == 0 {
                 self.segments.pop_front();
+            } else {
+                self.was_short = true;
             }
             return Ok(sent);
         }
@@ -128,6 +138,13 @@ impl Outbox {
             self.segments.pop_front();
         }
     }
+}
+
+/// Whether the system has room for more, without waiting. If not, the next room is an event for the selector.
+fn is_writable(stream: &TcpStream) -> io::Result<bool> {
+    let mut sockets = [PollFd::new(stream, PollFlags::OUT)];
+    let at_once = Timespec::default();
+    Ok(rustix::event::poll(&mut sockets, Some(&at_once))? > 0)
 }
 
 #[cfg(test)]
