@@ -10,6 +10,12 @@ use crate::replica::clock::now_ms;
 use crate::replica::manager::ReplicaManager;
 use crate::replica::verification_queue::Question;
 
+/// Where the low byte of a batch's attributes is, and where its producer id and its sequence number end.
+const ATTRIBUTES_LOW_BYTE: usize = 22;
+const PRODUCER_ID_END: usize = 51;
+const SEQUENCE_END: usize = 57;
+const TRANSACTIONAL: u8 = 0x10;
+
 /// The transactional batches of a request are of more than one producer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("Transactional records contained more than one producer ID")]
@@ -74,6 +80,12 @@ impl ReplicaManager {
         let mut producers = Vec::with_capacity(1);
         let mut entries = Vec::with_capacity(work.entries.len());
         for mut entry in work.entries.drain(..) {
+            if is_unreadable(&entry.records) {
+                let error = ErrorCode::UnknownServerError;
+                let refused = AppendResult::failed(entry.topic, entry.partition, error);
+                work.refused.push(refused);
+                continue;
+            }
             let header = BatchHeader::parse(&entry.records);
             let Some(header) = header
                 .ok()
@@ -146,6 +158,17 @@ impl ReplicaManager {
             Some(error) => Err(error),
         }
     }
+}
+
+/// Whether a batch of magic 2 ends before what is to be verified: Apache's broker stumbles over that, before its log
+/// would call the batch corrupt.
+fn is_unreadable(batch: &[u8]) -> bool {
+    let Some(head) = batch.first_chunk::<PRODUCER_ID_END>() else {
+        return true;
+    };
+    let has_producer = head[PRODUCER_ID_END - 8] & 0x80 == 0;
+    let is_transactional = head[ATTRIBUTES_LOW_BYTE] & TRANSACTIONAL != 0;
+    has_producer && is_transactional && batch.len() < SEQUENCE_END
 }
 
 /// Whether the coordinator may say otherwise a little later.

@@ -137,6 +137,58 @@ messages = consume(consumer, 40)
 print("read on", len(messages), messages[0].value(), messages[-1].value())
 consumer.close()
 
+# Transactions: committed, aborted, with offsets, fenced.
+def transactional(name):
+    producer = Producer({**common, "transactional.id": name})
+    producer.init_transactions(30)
+    return producer
+
+
+outcome("create", admin.create_topics([NewTopic("py-txn", num_partitions=2, replication_factor=1)]))
+wait_until("leaders of py-txn", lambda: len(admin.list_topics("py-txn", timeout=10).topics["py-txn"].partitions) == 2)
+producer = transactional("py-id")
+for number, commit in enumerate((True, False, True)):
+    producer.begin_transaction()
+    for partition in range(2):
+        producer.produce("py-txn", value=f"{number}-{partition}", partition=partition)
+    if commit:
+        producer.commit_transaction(30)
+    else:
+        producer.flush(30)
+        producer.abort_transaction(30)
+
+reader = Consumer({**group, "group.id": "py-txn-group", "isolation.level": "read_committed"})
+reader.subscribe(["py-txn"])
+messages = consume(reader, 4)
+print("committed", sorted(message.value() for message in messages))
+producer.begin_transaction()
+producer.produce("py-txn", value="with offsets", partition=0)
+positions = reader.position(reader.assignment())
+producer.send_offsets_to_transaction(positions, reader.consumer_group_metadata(), 30)
+producer.commit_transaction(30)
+print("sent offsets", [each.offset > 0 for each in reader.committed(reader.assignment(), 30)])
+print("read on", [message.value() for message in consume(reader, 1)])
+reader.close()
+
+successor = transactional("py-id")
+try:
+    producer.begin_transaction()
+    producer.produce("py-txn", value="zombie", partition=0)
+    producer.commit_transaction(30)
+    print("not fenced")
+except KafkaException as error:
+    print("fenced", error.args[0].name(), error.args[0].fatal())
+successor.begin_transaction()
+successor.produce("py-txn", value="successor", partition=1)
+successor.commit_transaction(30)
+
+watch = Consumer({**group, "group.id": "py-txn-watch", "isolation.level": "read_committed"})
+watch.subscribe(["py-txn"])
+messages = consume(watch, 6)
+print("all committed", sorted(message.value() for message in messages))
+watch.close()
+outcome("delete", admin.delete_topics(["py-txn"], operation_timeout=30))
+
 # Groups and offsets through the admin client.
 listed = admin.list_consumer_groups(request_timeout=30).result()
 print("groups", sorted(each.group_id for each in listed.valid if each.group_id.startswith("py")))

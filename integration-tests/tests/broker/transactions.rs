@@ -1,6 +1,7 @@
 //! Shell: the transaction coordinator, request by request in every version, from a seed and on states of every kind
 //! that are found in the log: ours answers and stores as Apache's does.
 
+mod cut_off;
 mod flows;
 mod planted;
 mod script;
@@ -40,6 +41,7 @@ fn dump(logs: &Path, transcript: &mut Transcript) -> Result<()> {
         let finished = stock_tools::run(class::DUMP_LOG, &options)?;
         ensure!(finished.code == 0, "{finished:?}");
         let records = finished.stdout.lines().filter(|line| line.starts_with('|'));
+        let records = records.filter(|line| !cut_off::is_of_one(line));
         let mut records: Vec<String> = records.map(sorted_partitions).collect();
         records.sort_by_key(|line| transactional_id(line).to_owned());
         transcript.lines(&format!("dump {name}"), &records.join("\n"), &normaliser);

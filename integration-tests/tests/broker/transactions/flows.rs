@@ -30,7 +30,7 @@ use kafka_wire::records::record::Record;
 use kafka_wire::wire::Records;
 
 use super::script::{LONG_MS, Script};
-use super::short;
+use super::{cut_off, short};
 use crate::exactly_once::files;
 use crate::exactly_once::view::{self, Since};
 
@@ -461,7 +461,8 @@ fn verifies() -> bool {
 fn dump_offsets(logs: &Path, transcript: &mut Transcript) -> Result<()> {
     let normaliser = Normaliser::new()
         .pattern(r"(CreateTime|Timestamp)([:=] ?)[0-9]+", "$1$2<ms>")
-        .pattern(r#"("(commit|expire)Timestamp": ?"?)[0-9]+"#, "$1<ms>");
+        .pattern(r#"("(commit|expire)Timestamp": ?"?)[0-9]+"#, "$1<ms>")
+        .pattern(r"^\| offset: [0-9]+ ", "");
     for partition in 0..3 {
         let name = format!("__consumer_offsets-{partition}/00000000000000000000.log");
         let path = logs.join(&name).display().to_string();
@@ -469,7 +470,8 @@ fn dump_offsets(logs: &Path, transcript: &mut Transcript) -> Result<()> {
         let finished = stock_tools::run(class::DUMP_LOG, &options)?;
         ensure!(finished.code == 0, "{finished:?}");
         let records = finished.stdout.lines().filter(|line| line.starts_with('|'));
-        let text = records.collect::<Vec<_>>().join("\n");
+        let is_told = |line: &&str| !cut_off::is_of_one(line) && !line.contains("endTxnMarker");
+        let text = records.filter(is_told).collect::<Vec<_>>().join("\n");
         transcript.lines(&format!("dump {name}"), &text, &normaliser);
     }
     Ok(())
@@ -510,7 +512,11 @@ impl Run {
             for _ in 0..steps {
                 step(&mut self.script, &mut self.flow)?;
             }
-            if part < restarts {
+            if part == 0 && restarts > 0 {
+                cut_off::begin(&mut self.script, &mut self.flow)?;
+                self.restart(false)?;
+                cut_off::look(&mut self.script, &self.broker)?;
+            } else if part < restarts {
                 self.restart((part + seed).is_multiple_of(2))?;
             }
         }
@@ -533,10 +539,11 @@ fn play(maker: Maker, seed: u64, base_time: i64) -> Result<Transcript> {
         flow,
     };
     if let Err(error) = run.play(seed) {
+        let tail = run.broker.running().map(|process| process.tail());
         bail!(
-            "{error:?}\n{}\n{}",
+            "{maker:?} {error:?}\n{}\n{}",
             run.script.text,
-            run.broker.process()?.tail()
+            tail.unwrap_or_default()
         );
     }
     let normaliser = Normaliser::new().pattern(

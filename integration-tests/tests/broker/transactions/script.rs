@@ -63,6 +63,11 @@ impl Script {
             .with_context(|| format!("{} v{version} closed the connection", R::NAME))
     }
 
+    /// Sends a request and waits for nothing.
+    pub fn send<R: Request>(&mut self, version: i16, request: &R) -> Result<()> {
+        self.talk.send(version, request)
+    }
+
     /// Makes all topics, and waits for all that may be busy after a start.
     pub fn await_coordinators(&mut self) -> Result<()> {
         let topics = ["a", "b"].map(|name| MetadataRequestTopic {

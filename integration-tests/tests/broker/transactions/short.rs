@@ -53,6 +53,7 @@ fn steps(script: &mut Script, flow: &mut Flow) -> Result<()> {
 
     let committed = begin(script, "e0", LONG_MS, 0)?;
     produce(script, flow, "e0", (committed, 0, 0), 0)?;
+    cut_batches(script, flow, committed)?;
     script.end("e0", 3, committed, true)?;
 
     // Refused because nothing was added; what has higher numbers must wait for it, until it is forgotten.
@@ -87,6 +88,19 @@ fn steps(script: &mut Script, flow: &mut Flow) -> Result<()> {
     describe_producers(script, flow)?;
     idempotent(script, flow)?;
     after_ids_are_forgotten(script, committed)
+}
+
+/// Batches that end within their header, in a request that names a transaction.
+fn cut_batches(script: &mut Script, flow: &mut Flow, producer: (i64, i16)) -> Result<()> {
+    for transactional in [true, false] {
+        let whole = flow.batch(0, (producer.0, producer.1, 0), 1, transactional);
+        for size in [26, 42, 50, 51, 56] {
+            let mut batch = whole[..size].to_vec();
+            batch[8..12].copy_from_slice(&(size as i32 - 12).to_be_bytes());
+            send(script, Some("e0"), 0, batch.into(), size as i32)?;
+        }
+    }
+    Ok(())
 }
 
 /// A producer without a transaction that was silent may go on with any number.
