@@ -89,13 +89,15 @@ cargo +nightly fuzz build
 mapfile -t targets < <(cargo +nightly fuzz list)
 [ $# -eq 0 ] || targets=("$@")
 seeds
-failed=0
+running=()
 for target in "${targets[@]}"; do
-    while [ "$(jobs -rp | wc -l)" -ge 2 ]; do wait -n || failed=1; done
+    while [ "$(jobs -rp | wc -l)" -ge 2 ]; do sleep 1; done
     echo "$target, $seconds s"
-    # Binaries are as they were built: nothing is compiled while others run. No input of these sizes needs more memory or time.
+    # No input of these sizes needs more memory or time.
     cargo +nightly fuzz run "$target" -- -max_total_time="$seconds" -max_len=16384 -rss_limit_mb=3000 -timeout=60 \
         -print_final_stats=1 >"target/$target.log" 2>&1 || { echo "$target FAILED: fuzz/target/$target.log"; exit 1; } &
+    running+=($!)
 done
-while [ -n "$(jobs -rp)" ]; do wait -n || failed=1; done
+failed=0
+for job in "${running[@]}"; do wait "$job" || failed=1; done
 exit $failed
