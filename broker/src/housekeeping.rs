@@ -51,7 +51,12 @@ pub fn start(config: &BrokerConfig, logs: &Arc<LogManager>) -> JoinSet<()> {
     every(
         i64::from(config.log_flush_offset_checkpoint_interval_ms),
         INITIAL_DELAY,
-        LogManager::checkpoint,
+        LogManager::checkpoint_recovery_points,
+    );
+    every(
+        i64::from(config.log_flush_start_offset_checkpoint_interval_ms),
+        INITIAL_DELAY,
+        LogManager::checkpoint_log_starts,
     );
     every(
         config.replica_high_watermark_checkpoint_interval_ms,

@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use rustix::fs::{FlockOperation, fcntl_lock, flock};
 
 use crate::log::checkpoint::{
@@ -44,6 +44,9 @@ pub struct LogDir {
     loaded: AtomicBool,
     /// High watermarks as read or last written; the first source when a partition is opened.
     high_watermarks: Mutex<Offsets>,
+    /// Held while the other checkpoints are gathered and written: timers and deletions would else replace the same file at
+    /// the same time.
+    checkpointing: Mutex<()>,
 }
 
 impl LogDir {
@@ -85,6 +88,7 @@ impl LogDir {
             clean,
             loaded: AtomicBool::new(false),
             high_watermarks: Mutex::new(high_watermarks),
+            checkpointing: Mutex::new(()),
         })
     }
 
@@ -113,6 +117,11 @@ impl LogDir {
     /// Notes that all logs are loaded.
     pub fn set_loaded(&self) {
         self.loaded.store(true, Ordering::Release);
+    }
+
+    /// To be held from before the offsets are gathered until they are written.
+    pub fn checkpointing(&self) -> MutexGuard<'_, ()> {
+        self.checkpointing.lock()
     }
 
     /// Recovery points and log starts by partition.

@@ -4,7 +4,6 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::log::checkpoint::Offsets;
 use crate::log::error::{IoContext, StorageResult};
 use crate::log::log_dir::LogDir;
 use crate::log::manager::LogManager;
@@ -76,28 +75,45 @@ impl LogManager {
         });
     }
 
-    /// Writes recovery points and log starts (`log.flush.offset.checkpoint.interval.ms`,
-    /// `log.flush.start.offset.checkpoint.interval.ms`).
-    pub fn checkpoint(&self) {
+    /// Writes recovery points (`log.flush.offset.checkpoint.interval.ms`) and forgets what was cleaned of logs that are gone.
+    pub fn checkpoint_recovery_points(&self) {
         for dir in self.online_dirs() {
-            self.checkpoint_dir(dir);
+            self.checkpoint_dir(dir, true, false);
         }
     }
 
-    pub(super) fn checkpoint_dir(&self, dir: &LogDir) {
-        let mut recovery_points = Offsets::new();
-        let mut log_starts = Offsets::new();
-        for log in self.logs_in(dir) {
-            let partition = log.partition().clone();
-            recovery_points.insert(partition.clone(), log.recovery_point());
-            if log.starts_within_segment() {
-                log_starts.insert(partition, log.log_start_offset());
-            }
+    /// Writes log starts (`log.flush.start.offset.checkpoint.interval.ms`).
+    pub fn checkpoint_log_starts(&self) {
+        for dir in self.online_dirs() {
+            self.checkpoint_dir(dir, false, true);
         }
-        let written = dir
-            .write_recovery_points(&recovery_points)
-            .and_then(|()| dir.write_log_starts(&log_starts))
-            .and_then(|()| self.checkpoint_cleaner(dir));
+    }
+
+    /// Writes both.
+    pub fn checkpoint(&self) {
+        for dir in self.online_dirs() {
+            self.checkpoint_dir(dir, true, true);
+        }
+    }
+
+    fn checkpoint_dir(&self, dir: &LogDir, recovery_points: bool, log_starts: bool) {
+        let _checkpointing = dir.checkpointing();
+        let logs = self.logs_in(dir);
+        let mut written = Ok(());
+        if recovery_points {
+            let points = logs.iter().map(|log| {
+                let partition = log.partition().clone();
+                (partition, log.recovery_point())
+            });
+            written = dir
+                .write_recovery_points(&points.collect())
+                .and_then(|()| self.checkpoint_cleaner(dir));
+        }
+        if log_starts && written.is_ok() {
+            let within = logs.iter().filter(|log| log.starts_within_segment());
+            let starts = within.map(|log| (log.partition().clone(), log.log_start_offset()));
+            written = dir.write_log_starts(&starts.collect());
+        }
         if let Err(error) = written {
             self.report(dir, &error);
         }
@@ -137,7 +153,7 @@ impl LogManager {
                     clean = false;
                 }
             }
-            self.checkpoint_dir(dir);
+            self.checkpoint_dir(dir, true, true);
             if clean
                 && dir.is_online()
                 && let Err(error) = dir.mark_clean(broker_epoch)

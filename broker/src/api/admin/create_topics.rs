@@ -91,6 +91,7 @@ fn refuse(result: &mut CreatableTopicResult, error: &ApiError) {
 
 fn describe(services: &Services, result: &mut CreatableTopicResult, created: CreatedTopic) {
     let replicas = created.assignment.values().next().map_or(0, Vec::len);
+    result.error_message = None;
     result.topic_id = created.id;
     result.num_partitions = i32::try_from(created.assignment.len()).unwrap_or(i32::MAX);
     result.replication_factor = i16::try_from(replicas).unwrap_or(i16::MAX);
