@@ -269,7 +269,7 @@ impl Run<'_> {
             .collect();
         let appends: Vec<SegmentAppend> = self.staged.iter().map(|staged| staged.append).collect();
         let segment: Arc<Segment> = self.log.active_segment();
-        let written = segment.append(&parts, &appends, self.config.index_interval_bytes);
+        let written = segment.append(&parts, &appends);
         self.staged.clear();
         self.staged_bytes = 0;
         match written {

@@ -334,7 +334,7 @@ impl PartitionLog {
         let append = set.segment_append();
         let segment = self.segment_for(inner, config, bytes.len(), &append, now_ms)?;
         let changes = inner.producers.check(batches, AppendOrigin::Replication)?;
-        self.write(inner, config, &segment, &[bytes], &append, changes)
+        self.write(inner, &segment, &[bytes], &append, changes)
     }
 
     /// The segment for an append of `size` bytes: the active one, or a new one if that is due.
@@ -357,13 +357,12 @@ impl PartitionLog {
     fn write(
         &self,
         inner: &mut Inner,
-        config: &LogConfig,
         segment: &Segment,
         parts: &[&[u8]],
         append: &SegmentAppend,
         changes: ProducerChanges,
     ) -> Result<(), AppendError> {
-        segment.append(parts, &[*append], config.index_interval_bytes)?;
+        segment.append(parts, &[*append])?;
         let end = append.last_offset + 1;
         self.log_end.store(end, Ordering::Release);
         self.settle(inner, segment, changes, end)
@@ -444,6 +443,7 @@ impl PartitionLog {
     ) -> StorageResult<Arc<Segment>> {
         let jitter = segment_jitter(config);
         let segment = Segment::open(&self.dir, base_offset, now_ms, jitter)?;
+        segment.preallocate(config)?;
         segment.activate(config, base_offset)?;
         self.new_files.store(true, Ordering::Release);
         Ok(Arc::new(segment))

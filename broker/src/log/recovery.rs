@@ -98,7 +98,9 @@ impl Loader<'_> {
         }
         let new_files = !self.options.clean || segments.is_empty();
         if segments.is_empty() {
-            segments.push(self.open_segment(checkpointed_start)?);
+            let segment = self.open_segment(checkpointed_start)?;
+            segment.preallocate(self.config)?;
+            segments.push(segment);
             log_end = checkpointed_start;
         }
         let log_start = checkpointed_start.max(segments[0].base_offset());

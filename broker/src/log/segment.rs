@@ -63,6 +63,8 @@ pub(super) struct SegmentState {
     first_timestamp: Option<i64>,
     created_ms: i64,
     bytes_since_index_entry: u64,
+    /// `index.interval.bytes` as it was when the segment became the active one: a change counts from the next one on.
+    index_interval_bytes: u64,
     roll_jitter_ms: i64,
     /// Offset after the last record; known for the segment that is appended to.
     pub(super) next_offset: i64,
@@ -147,6 +149,7 @@ impl Segment {
                 first_timestamp: None,
                 created_ms: now_ms,
                 bytes_since_index_entry: 0,
+                index_interval_bytes: 0,
                 roll_jitter_ms,
                 next_offset: base_offset,
                 recent: VecDeque::new(),
@@ -155,24 +158,33 @@ impl Segment {
         })
     }
 
-    /// Makes the segment ready for appends from `next_offset` on: full-size indexes and, with `preallocate`, a
-    /// full-size file.
+    /// With `preallocate`, gives the file of a new segment its full size. One that was there before keeps its size, as with Kafka.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the file cannot be extended.
+    pub fn preallocate(&self, config: &LogConfig) -> StorageResult<()> {
+        if config.preallocate {
+            self.set_file_len(u64::from(config.segment_bytes))?;
+            self.reserved.store(u64::MAX, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Makes the segment ready for appends from `next_offset` on: full-size indexes.
     ///
     /// # Errors
     /// [`StorageError`] if a file cannot be extended.
     pub fn activate(&self, config: &LogConfig, next_offset: i64) -> StorageResult<()> {
-        self.state.lock().next_offset = next_offset;
+        let mut state = self.state.lock();
+        state.next_offset = next_offset;
+        state.index_interval_bytes = u64::from(config.index_interval_bytes);
+        drop(state);
         self.offset_index
             .file()
             .preallocate(config.segment_index_bytes)?;
         self.time_index
             .file()
-            .preallocate(config.segment_index_bytes)?;
-        if config.preallocate && self.size() < u64::from(config.segment_bytes) {
-            self.set_file_len(u64::from(config.segment_bytes))?;
-            self.reserved.store(u64::MAX, Ordering::Relaxed);
-        }
-        Ok(())
+            .preallocate(config.segment_index_bytes)
     }
 
     /// Ends appends: writes the last time index entry and cuts all files to their contents.
@@ -330,17 +342,12 @@ impl Segment {
     ///
     /// # Errors
     /// [`StorageError`] if a write fails; the segment's size is as before then.
-    pub fn append(
-        &self,
-        parts: &[&[u8]],
-        appends: &[SegmentAppend],
-        index_interval_bytes: u32,
-    ) -> StorageResult<()> {
+    pub fn append(&self, parts: &[&[u8]], appends: &[SegmentAppend]) -> StorageResult<()> {
         let mut position = self.size();
         let end = position + self.write_all(parts, position)?;
         let mut state = self.state.lock();
         for append in appends {
-            self.note(&mut state, append, position, index_interval_bytes)?;
+            self.note(&mut state, append, position)?;
             position += append.bytes;
         }
         self.size.store(end, Ordering::Release);
@@ -353,7 +360,6 @@ impl Segment {
         state: &mut SegmentState,
         append: &SegmentAppend,
         position: u64,
-        index_interval_bytes: u32,
     ) -> StorageResult<()> {
         if position == 0 {
             state.first_timestamp = Some(append.max_timestamp);
@@ -364,7 +370,7 @@ impl Segment {
                 offset: append.offset_of_max_timestamp,
             });
         }
-        if state.bytes_since_index_entry > u64::from(index_interval_bytes) {
+        if state.bytes_since_index_entry > state.index_interval_bytes {
             self.offset_index
                 .append(append.last_offset, position as u32)?;
             let max = self.max_timestamp_locked(state)?;
