@@ -11,6 +11,7 @@ mod group_protocol;
 mod hostile;
 mod old_groups;
 mod random_groups;
+mod running_log;
 mod spoiled;
 mod spoils;
 mod start_and_stop;
