@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use bytestring::ByteString;
 use integration_tests::compare;
+use integration_tests::new_topics::{self, NewTopic};
 use integration_tests::normalise::Normaliser;
 use integration_tests::saved::Saved;
 use integration_tests::stack::{Broker, Maker, Stack, ZooKeeper};
@@ -15,7 +16,6 @@ use integration_tests::stock_tools::{self, class};
 use integration_tests::talk::Talk;
 use integration_tests::transcript::Transcript;
 use kafka_wire::message::{Request, encode_versioned};
-use kafka_wire::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
 use kafka_wire::messages::delete_groups::DeleteGroupsRequest;
 use kafka_wire::messages::describe_groups::DescribeGroupsRequest;
 use kafka_wire::messages::find_coordinator::FindCoordinatorRequest;
@@ -489,17 +489,7 @@ fn groups_of_all_ages_are_loaded_and_expire_as_by_apaches_broker() -> Result<()>
     let mut broker = Broker::prepare(Maker::Ours, &zookeeper.connect(), CONFIG)?;
     broker.start_again()?;
     let mut talk = Talk::with(broker.address())?;
-    let create = CreateTopicsRequest {
-        topics: vec![CreatableTopic {
-            name: "t".into(),
-            num_partitions: 3,
-            replication_factor: 1,
-            ..CreatableTopic::default()
-        }],
-        timeout_ms: 30_000,
-        validate_only: false,
-    };
-    talk.ask(5, &create)?.context("closed")?;
+    new_topics::create(&mut talk, &[NewTopic::new("t", 3)])?;
     ready(&mut talk)?;
     broker.stop()?;
     let mut garden = Garden {

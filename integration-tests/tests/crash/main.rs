@@ -4,6 +4,7 @@ mod broker;
 mod compaction;
 mod disk;
 mod endurance;
+mod groups;
 mod streams;
 mod writes;
 mod zookeeper;
