@@ -91,6 +91,7 @@ pub fn start_cleaner(config: &BrokerConfig, logs: &Arc<LogManager>) -> Option<Cl
         backoff: Duration::from_millis(config.log_cleaner_backoff_ms.unsigned_abs()),
         now_ms,
     };
+    logs.prepare_cleaner_checkpoints();
     match Cleaner::start(settings, logs.clone()) {
         Ok(cleaner) => Some(cleaner),
         Err(error) => {

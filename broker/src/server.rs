@@ -9,8 +9,8 @@ use std::fs;
 use std::net::ToSocketAddrs;
 use std::path::PathBuf;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytestring::ByteString;
@@ -78,18 +78,28 @@ impl Server {
             store = connecting => store?,
             signal = &mut asked_to_stop => return Err(StartError::Interrupted(signal)),
         };
+        let opened = OnceLock::new();
         let started = tokio::select! {
-            started = Self::start_with(store.clone(), config) => started,
+            started = Self::start_with(store.clone(), config, &opened) => started,
             signal = asked_to_stop => Err(StartError::Interrupted(signal)),
         };
         if started.is_err() {
+            // So that the next start need not recover them.
+            if let Some(logs) = opened.get() {
+                tokio::task::block_in_place(|| LogManager::shutdown(logs, now_ms(), -1));
+            }
             // Takes the registration away at once instead of after the session timeout.
             let _ = tokio::time::timeout(ZOOKEEPER_PATIENCE, store.close()).await;
         }
         started
     }
 
-    async fn start_with(zk: Arc<ZkStore>, config: BrokerConfig) -> Result<Self, StartError> {
+    /// Starts a broker with a ZooKeeper session; `opened` gets its logs as soon as they are open.
+    async fn start_with(
+        zk: Arc<ZkStore>,
+        config: BrokerConfig,
+        opened: &OnceLock<Arc<LogManager>>,
+    ) -> Result<Self, StartError> {
         zk.create_top_level_paths().await?;
         let cluster_id = zk.cluster_id().await?;
         tracing::info!("Cluster ID = {cluster_id}");
@@ -101,7 +111,8 @@ impl Server {
         for (topic, overrides) in overridden.iter().zip(overrides) {
             topic_configs.set(topic, overrides);
         }
-        let logs = Arc::new(open_logs(&config, failed_dirs, topic_configs.clone()).await?);
+        let logs = open_logs(&config, failed_dirs, topic_configs.clone()).await?;
+        let logs = opened.get_or_init(|| Arc::new(logs)).clone();
         let metadata = Arc::new(MetadataCache::new());
         let bound = bind_all(&config)?;
         let (replicas, isr_changes) = ReplicaManager::new(

@@ -1,6 +1,7 @@
 //! Shell: one log directory: its lock, its marker of a clean stop, its checkpoints.
 
 use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -50,8 +51,7 @@ pub struct LogDir {
 }
 
 impl LogDir {
-    /// Makes the directory if need be, locks it, and takes its marker of a clean stop away, so that a crash while
-    /// loading counts as one.
+    /// Makes the directory if need be, locks it, and makes the checkpoints that are not there, empty as Kafka does.
     ///
     /// # Errors
     /// [`LogDirError`] if it is in use or cannot be used.
@@ -75,11 +75,10 @@ impl LogDir {
         }
         let lock = lock(path)?;
         let marker = path.join(CLEAN_SHUTDOWN_FILE);
-        let clean = match fs::remove_file(&marker).context("delete", &marker) {
-            Ok(()) => true,
-            Err(error) if error.is_not_found() => false,
-            Err(error) => return Err(error.into()),
-        };
+        let clean = marker.exists();
+        for name in [RECOVERY_POINT_FILE, LOG_START_FILE, HIGH_WATERMARK_FILE] {
+            make_empty(&path.join(name))?;
+        }
         let high_watermarks = read_offsets(&path.join(HIGH_WATERMARK_FILE))?;
         Ok(LogDir {
             path: path.to_owned(),
@@ -112,6 +111,23 @@ impl LogDir {
     /// True if the last stop left its marker.
     pub fn was_clean(&self) -> bool {
         self.clean
+    }
+
+    /// Takes the marker of a clean stop away, so that a crash while loading counts as one.
+    ///
+    /// # Errors
+    /// [`StorageError`] if it cannot be removed.
+    pub fn begin_loading(&self) -> StorageResult<()> {
+        if !self.clean {
+            return Ok(());
+        }
+        let marker = self.path.join(CLEAN_SHUTDOWN_FILE);
+        let removed = match marker.is_dir() {
+            // Kafka's does not mind an empty one.
+            true => fs::remove_dir(&marker),
+            false => fs::remove_file(&marker),
+        };
+        removed.context("delete", &marker)
     }
 
     /// Notes that all logs are loaded.
@@ -193,6 +209,19 @@ impl LogDir {
     /// Lets go of the lock.
     pub fn unlock(&self) {
         self.lock.lock().take();
+    }
+}
+
+/// Makes an empty file unless there is something of that name.
+///
+/// # Errors
+/// [`StorageError`] if it cannot be made.
+pub fn make_empty(path: &Path) -> StorageResult<()> {
+    match OpenOptions::new().write(true).create_new(true).open(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(error).context("create", path)
+        }
+        _ => Ok(()),
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 
+use crate::log::checkpoint::CLEANER_FILE;
 use crate::log::cleaner::control::CleanerControl;
 use crate::log::error::StorageResult;
-use crate::log::log_dir::LogDir;
+use crate::log::log_dir::{LogDir, make_empty};
 use crate::log::manager::LogManager;
 use crate::log::names::TopicPartition;
 use crate::log::partition_log::PartitionLog;
@@ -62,6 +63,15 @@ impl LogManager {
             });
         self.resume_cleaning(log.partition());
         truncated
+    }
+
+    /// Makes the cleaner's checkpoints that are not there, empty as Kafka does.
+    pub fn prepare_cleaner_checkpoints(&self) {
+        for dir in self.online_dirs() {
+            if let Err(error) = make_empty(&dir.path().join(CLEANER_FILE)) {
+                self.report(dir, &error);
+            }
+        }
     }
 
     /// Takes the logs that are gone out of a directory's cleaner checkpoint.

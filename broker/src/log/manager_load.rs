@@ -94,7 +94,12 @@ impl LogManager {
         for dir in &manager.dirs {
             manager.cleaning.load(dir.path());
         }
-        manager.load_all(options)?;
+        if let Err(error) = manager.load_all(options) {
+            if !matches!(error, OpenError::Panicked) {
+                manager.leave_as_found(options.now_ms);
+            }
+            return Err(error);
+        }
         if manager.online_dirs().next().is_none() {
             return Err(OpenError::NoLogDirs);
         }
@@ -130,7 +135,8 @@ impl LogManager {
 
     /// Opens all logs of one directory, several at once if so configured. Answers how many.
     fn load_dir(&self, dir: &LogDir, options: &ManagerOptions) -> Result<usize, OpenError> {
-        let jobs = match self.jobs(dir, options.now_ms) {
+        let jobs = dir.begin_loading().map_err(OpenError::from);
+        let jobs = match jobs.and_then(|()| self.jobs(dir, options.now_ms)) {
             Ok(jobs) => jobs,
             Err(OpenError::Storage(error)) => {
                 self.report(dir, &error);
@@ -258,6 +264,9 @@ impl LogManager {
             }
         };
         if let Some(other) = self.logs.insert(partition.clone(), log.clone()) {
+            if let Err(error) = other.close(options.now_ms) {
+                self.report(dir, &error);
+            }
             return Err(OpenError::DuplicateLog {
                 partition: partition.clone(),
                 first: other.log_dir(),

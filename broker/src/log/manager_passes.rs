@@ -142,6 +142,18 @@ impl LogManager {
         }
     }
 
+    /// For a broker that does not start: directories whose last stop was clean count as stopped cleanly again, so that what was
+    /// refused is refused the next time, too, instead of being recovered. The checkpoints stay.
+    pub(super) fn leave_as_found(&self, now_ms: i64) {
+        for dir in self.online_dirs().filter(|dir| dir.was_clean()) {
+            let logs = self.logs_in(dir);
+            let closed = logs.iter().try_for_each(|log| log.close(now_ms));
+            if let Err(error) = closed.and_then(|()| dir.mark_clean(-1)) {
+                tracing::warn!(%error, "the next start will recover the logs of this directory");
+            }
+        }
+    }
+
     /// Flushes and closes all logs, writes the checkpoints and leaves the marker of a clean stop.
     pub fn shutdown(&self, now_ms: i64, broker_epoch: i64) {
         self.checkpoint_high_watermarks();

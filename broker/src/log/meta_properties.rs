@@ -5,6 +5,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use kafka_wire::wire::Uuid;
+
 use crate::log::checkpoint::write_atomically;
 use crate::log::error::{IoContext, StorageError, StorageResult};
 
@@ -80,10 +82,10 @@ pub fn read(log_dir: &Path) -> Result<Option<MetaProperties>, MetaPropertiesErro
     let entries = common::properties::parse(&bytes)
         .map_err(|error| StorageError::corrupt(&path, error.to_string()))?;
     let mut meta = MetaProperties::default();
-    let mut version = 0;
+    let (mut version, mut has_node_id) = (0, false);
     for entry in entries {
         let number = || {
-            entry.value.trim().parse::<i32>().map_err(|_| {
+            entry.value.parse::<i32>().map_err(|_| {
                 let reason = format!("line {}: {} is not a number", entry.line, entry.key);
                 StorageError::corrupt(&path, reason)
             })
@@ -93,13 +95,24 @@ pub fn read(log_dir: &Path) -> Result<Option<MetaProperties>, MetaPropertiesErro
             "broker.id" => meta.broker_id = Some(number()?),
             "cluster.id" => meta.cluster_id = Some(entry.value.clone()),
             "directory.id" => meta.directory_id = Some(entry.value.clone()),
+            "node.id" => has_node_id = true,
             _ => {}
         }
     }
-    if version != 0 {
-        return Err(MetaPropertiesError::UnsupportedVersion { path });
+    let malformed = |reason: String| Err(StorageError::corrupt(&path, reason).into());
+    if let Some(id) = meta.directory_id.as_deref()
+        && Uuid::parse(id).is_none()
+    {
+        return malformed(format!("directory.id {id} is not an id"));
     }
-    Ok(Some(meta))
+    match version {
+        0 => Ok(Some(meta)),
+        1 if has_node_id && meta.cluster_id.is_some() => {
+            Err(MetaPropertiesError::UnsupportedVersion { path })
+        }
+        1 => malformed("version 1 needs node.id and cluster.id".to_owned()),
+        _ => malformed(format!("version {version} is not known")),
+    }
 }
 
 /// Writes the file of a log directory, with the date in its second line as Java does.
@@ -121,10 +134,10 @@ pub fn write(log_dir: &Path, meta: &MetaProperties, now_ms: i64) -> StorageResul
     write_atomically(&log_dir.join(FILE_NAME), text.as_bytes())
 }
 
-/// The directories whose file the system does not let us read: they count as failed from the start.
+/// The directories whose file cannot be read or makes no sense: they count as failed from the start.
 pub fn unreadable(log_dirs: &[PathBuf]) -> Vec<PathBuf> {
     let fails = |dir: &&PathBuf| match read(dir) {
-        Err(MetaPropertiesError::Storage(error)) if error.is_io() => {
+        Err(MetaPropertiesError::Storage(error)) => {
             tracing::error!(%error, "log directory is not used");
             true
         }

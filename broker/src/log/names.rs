@@ -105,7 +105,8 @@ pub fn parse_dir(name: &str) -> Option<(TopicPartition, DirKind)> {
     for candidate in [DirKind::Delete, DirKind::Future, DirKind::Stray] {
         if let Some(stripped) = name.strip_suffix(candidate.suffix()) {
             let (front, unique) = stripped.rsplit_once('.')?;
-            if unique.is_empty() {
+            // Kafka's patterns for these names have no room for blanks, its pattern for logs in use has.
+            if unique.is_empty() || name.contains(|c: char| c.is_ascii_whitespace()) {
                 return None;
             }
             kind = candidate;
@@ -152,7 +153,17 @@ mod tests {
         assert_eq!(parse_dir(&name), Some((tp, DirKind::Delete)));
         let long = TopicPartition::new("x".repeat(249), 3);
         assert_eq!(renamed_dir(&long, DirKind::Delete, unique).len(), 255);
-        for bad in ["", "topic", "-1", "t-", "t-x", "t-1-delete", "lost+found"] {
+        assert!(parse_dir("a b-0").is_some());
+        for bad in [
+            "a b-0.x-delete",
+            "",
+            "topic",
+            "-1",
+            "t-",
+            "t-x",
+            "t-1-delete",
+            "lost+found",
+        ] {
             assert_eq!(parse_dir(bad), None, "{bad}");
         }
     }

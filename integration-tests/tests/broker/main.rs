@@ -3,6 +3,8 @@
 mod advertised;
 mod answers;
 mod compaction;
+mod directories;
+mod directory_spoils;
 mod disks;
 mod exactly_once;
 mod group_commands;
