@@ -218,10 +218,11 @@ impl Connection {
         let Some(oldest) = self.staged.front_mut() else {
             return Ok(());
         };
+        let mut spare = self.frames.spare();
         let reply = tokio::select! {
             biased;
             reply = oldest => Some(reply),
-            read = self.stream.read_buf(self.frames.spare()), if may_read => match read? {
+            read = self.stream.read_buf(&mut spare), if may_read => match read? {
                 0 => return Err(Ended::ByClient),
                 bytes => {
                     self.frames.received(bytes);
@@ -240,9 +241,10 @@ impl Connection {
     /// Waits for bytes; gives memory back after a while, and the connection up after a long while.
     async fn receive_or_idle(&mut self) -> Result<(), Ended> {
         let idle_since = Instant::now();
+        let mut spare = self.frames.spare();
         tokio::select! {
             biased;
-            read = self.stream.read_buf(self.frames.spare()) => {
+            read = self.stream.read_buf(&mut spare) => {
                 let bytes = read?;
                 self.frames.received(bytes);
                 return if bytes == 0 { Err(Ended::ByClient) } else { Ok(()) };

@@ -3,7 +3,8 @@
 //! The buffer is kept from request to request, so that a busy producer costs no allocation, and grows only as bytes
 //! really arrive, so that a size that is announced but not sent costs nothing.
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::buf::Limit;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 /// The least and the most room to read into when nothing is known of the next request, in bytes. It doubles as long
 /// as reads fill it, so that a busy producer's requests come many to a system call.
@@ -11,6 +12,11 @@ const MIN_READ_BYTES: usize = 4 * 1024;
 const MAX_READ_BYTES: usize = 128 * 1024;
 /// The most room that is made at once for an announced request, beyond what has already arrived, in bytes.
 const GROWTH_BYTES: usize = 256 * 1024;
+/// Of a request larger than this nothing beyond its end is read, in bytes: the next one then begins where the buffer
+/// begins, and what has come of it need not be moved there.
+const EXACT_BYTES: usize = 32 * 1024;
+/// The most room that is kept ready for a next request as large as an earlier one, in bytes.
+const READY_BYTES: usize = 1024 * 1024;
 /// A buffer up to this size is kept by an idle connection, in bytes.
 const IDLE_BYTES: usize = 4 * 1024;
 
@@ -62,14 +68,21 @@ impl Frames {
     }
 
     /// The buffer to read into, with room for what is expected next.
-    pub fn spare(&mut self) -> &mut BytesMut {
-        let missing = match self.announced() {
-            Ok(Some(size)) => (4 + size).saturating_sub(self.buffer.len()),
+    pub fn spare(&mut self) -> Limit<&mut BytesMut> {
+        let whole = match self.announced() {
+            Ok(Some(size)) => 4 + size,
+            // Perhaps one like an earlier one. An empty buffer goes back to where its memory begins.
+            _ if self.buffer.is_empty() => self.proven.min(READY_BYTES),
             _ => 0,
         };
-        let growth = GROWTH_BYTES.max(self.buffer.len()).max(self.proven);
-        self.buffer.reserve(missing.clamp(self.read_bytes, growth));
-        &mut self.buffer
+        let missing = whole.saturating_sub(self.buffer.len());
+        if whole > EXACT_BYTES && missing > 0 {
+            let growth = GROWTH_BYTES.max(self.buffer.len()).max(self.proven);
+            self.buffer.reserve(missing.min(growth));
+            return (&mut self.buffer).limit(missing);
+        }
+        self.buffer.reserve(missing.max(self.read_bytes));
+        (&mut self.buffer).limit(usize::MAX)
     }
 
     /// Notes how much a read brought, to make more or less room for the next one.
@@ -120,7 +133,7 @@ mod tests {
         let wire = b"\0\0\0\x03abc\0\0\0\0\0\0\0\x02de";
         let mut seen = Vec::new();
         for byte in wire {
-            frames.spare().extend_from_slice(&[*byte]);
+            frames.spare().put_u8(*byte);
             while let Some(request) = frames.take().unwrap() {
                 seen.push(request);
             }
@@ -133,14 +146,12 @@ mod tests {
     fn impossible_sizes_are_refused_before_memory_is_taken() {
         for size in [-1_i32, 101, i32::MAX] {
             let mut frames = Frames::new(100);
-            frames.spare().extend_from_slice(&size.to_be_bytes());
+            frames.spare().put_i32(size);
             assert_eq!(frames.take(), Err(BadSize { size, limit: 100 }));
         }
         let mut frames = Frames::new(100 << 20);
-        frames
-            .spare()
-            .extend_from_slice(&(100_i32 << 20).to_be_bytes());
+        frames.spare().put_i32(100 << 20);
         assert_eq!(frames.take(), Ok(None));
-        assert!(frames.spare().capacity() < 2 * GROWTH_BYTES);
+        assert!(frames.spare().get_ref().capacity() < 2 * GROWTH_BYTES);
     }
 }
