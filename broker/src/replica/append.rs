@@ -6,8 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use bytestring::ByteString;
 use kafka_wire::error_code::ErrorCode;
+use kafka_wire::records::batch::{MAGIC_POSITION, MAGIC_V2};
 
 use crate::log::append::{AppendError, AppendInfo, AppendOptions, AppendOrigin};
+use crate::log::config::TargetCompression;
 use crate::log::leader_append::LeaderBatch;
 use crate::log::verification::{Verification, VerificationGuard};
 use crate::metadata::topic_names;
@@ -18,6 +20,13 @@ use crate::replica::purgatory::Waiter;
 
 /// The acks that wait for all replicas in sync.
 pub const ALL_REPLICAS: i16 = -1;
+
+/// Where the low byte of the attributes of a magic 2 batch is.
+pub const ATTRIBUTES_OFFSET: usize = 22;
+/// The bits of the codec in it; none for records that are not compressed.
+pub const CODEC_MASK: u8 = 0x07;
+/// From so many bytes on that are unpacked, packed or converted another thread steps in meanwhile.
+const LONG_WORK_BYTES: usize = 256 * 1024;
 
 /// Records for one partition.
 #[derive(Clone, Debug)]
@@ -179,6 +188,24 @@ pub struct AppendRequest {
     pub entries: Vec<AppendEntry>,
 }
 
+/// Whether records are one batch of magic 2 without compression, which is stored as it is.
+fn is_plain(records: &[u8]) -> bool {
+    records.get(MAGIC_POSITION) == Some(&MAGIC_V2.cast_unsigned())
+        && (records.get(ATTRIBUTES_OFFSET)).is_some_and(|low| low & CODEC_MASK == 0)
+}
+
+/// Whether so much must be unpacked or packed that others should not have to wait for it.
+fn takes_long(batches: &[LeaderBatch<'_>], target: TargetCompression) -> bool {
+    let packed = |batch: &&LeaderBatch<'_>| {
+        target != TargetCompression::Producer || !is_plain(batch.records)
+    };
+    let bytes = batches
+        .iter()
+        .filter(packed)
+        .map(|batch| batch.records.len());
+    bytes.sum::<usize>() >= LONG_WORK_BYTES
+}
+
 impl ReplicaManager {
     /// Appends to this broker's logs, at once and in the order of the entries.
     pub fn append(&self, terms: AppendTerms, entries: Vec<AppendEntry>) -> Appended {
@@ -301,7 +328,12 @@ impl ReplicaManager {
             origin: terms.origin,
             now_ms: now_ms(),
         };
-        let appended = log.append_each(&batches, state.leader_epoch(), &options);
+        let append = || log.append_each(&batches, state.leader_epoch(), &options);
+        let appended = match takes_long(&batches, log.config().compression_type) {
+            // The other connections of this thread go on meanwhile.
+            true => tokio::task::block_in_place(append),
+            false => append(),
+        };
         if appended.iter().any(Result::is_ok) {
             self.with_surroundings(|around| partition.advance_quietly(&state, &log, around));
             drop(state);

@@ -13,6 +13,7 @@ use kafka_wire::messages::fetch::{
     LeaderIdAndEpoch, NodeEndpoint, PartitionData,
 };
 use kafka_wire::wire::Uuid;
+use tokio::task::block_in_place;
 
 use crate::api::context::{RequestContext, Services};
 use crate::api::data::current_leader::CurrentLeaders;
@@ -289,7 +290,9 @@ fn convert(
     } else if found.answer.error == ErrorCode::None {
         let magic = if version <= 1 { 0 } else { 1 };
         let offset = found.interest.fetch_offset;
-        match down_conversion::convert(&found.answer.records, magic, offset) {
+        let records = &found.answer.records;
+        // The other connections of this thread go on meanwhile.
+        match block_in_place(|| down_conversion::convert(records, magic, offset)) {
             Ok(records) => found.answer.records = records,
             Err(error @ ErrorCode::UnsupportedCompressionType) => found.refuse(error),
             Err(error) => return Err(error),

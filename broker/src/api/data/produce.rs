@@ -23,15 +23,14 @@ use crate::api::data::current_leader::CurrentLeaders;
 use crate::api::table::{self, Reply, Started};
 use crate::log::append::AppendOrigin;
 use crate::log::verification::NO_GUARD;
-use crate::replica::append::{AppendEntry, AppendRequest, AppendResult, AppendTerms};
+use crate::replica::append::{
+    ATTRIBUTES_OFFSET, AppendEntry, AppendRequest, AppendResult, AppendTerms, CODEC_MASK,
+};
 use crate::replica::verification::Work;
 use crate::replica::verification_queue::Question;
 
 /// The client id of Kafka's own tools, the only one that may write internal topics (`AdminUtils.ADMIN_CLIENT_ID`).
 const ADMIN_CLIENT_ID: &str = "__admin_client";
-/// Where the low byte of the attributes of a magic 2 batch is.
-const ATTRIBUTES_OFFSET: usize = 22;
-const CODEC_MASK: u8 = 0x07;
 const ZSTD: u8 = 4;
 const TRANSACTIONAL: u8 = 0x10;
 
