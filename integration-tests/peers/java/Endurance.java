@@ -25,6 +25,7 @@ import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.OffsetSpec;
 import org.apache.kafka.clients.admin.RecordsToDelete;
 import org.apache.kafka.clients.consumer.CommitFailedException;
+import org.apache.kafka.clients.consumer.ConsumerGroupMetadata;
 import org.apache.kafka.clients.consumer.ConsumerRebalanceListener;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.ConsumerRecords;
@@ -407,7 +408,10 @@ public class Endurance {
         }
     }
 
-    /** Reads committed records, copies them and commits what it has read, all in one transaction. */
+    /**
+     * Reads committed records, copies them and commits what it has read, all in one transaction. Now and then it leaves
+     * its group within one, and others take over what it has read.
+     */
     static class Copier extends Actor {
         final int index;
         KafkaProducer<byte[], byte[]> producer;
@@ -421,6 +425,10 @@ public class Endurance {
         void open() {
             producer = producer("transactional.id", name, "transaction.timeout.ms", "60000", "compression.type", "zstd");
             producer.initTransactions();
+            enterGroup();
+        }
+
+        void enterGroup() {
             if (consumer == null) {
                 consumer = consumer("group.id", "copier", "isolation.level", "read_committed", "max.poll.records", "50",
                     "session.timeout.ms", "3000", "heartbeat.interval.ms", "500", "client.id", name);
@@ -438,6 +446,8 @@ public class Endurance {
                 return;
             }
             boolean abort = random.nextInt(8) == 0;
+            boolean leave = random.nextInt(6) == 0;
+            boolean late = random.nextBoolean();
             try {
                 producer.beginTransaction();
                 Map<TopicPartition, OffsetAndMetadata> offsets = new HashMap<>();
@@ -448,7 +458,15 @@ public class Endurance {
                     offsets.put(new TopicPartition(record.topic(), record.partition()),
                         new OffsetAndMetadata(record.offset() + 1, "by " + name));
                 }
-                producer.sendOffsetsToTransaction(offsets, consumer.groupMetadata());
+                ConsumerGroupMetadata member = consumer.groupMetadata();
+                if (leave && late) {
+                    // No member any more: these offsets are to be refused.
+                    leaveGroup();
+                }
+                producer.sendOffsetsToTransaction(offsets, member);
+                if (leave && !late) {
+                    leaveGroup();
+                }
                 Thread.sleep(random.nextInt(50));
                 if (abort) {
                     producer.abortTransaction();
@@ -467,9 +485,20 @@ public class Endurance {
                 open();
                 rewind();
             }
+            enterGroup();
+        }
+
+        void leaveGroup() {
+            consumer.close();
+            consumer = null;
+            tell("note", name, "left_within_a_transaction");
         }
 
         void rewind() {
+            if (consumer == null) {
+                // Whoever joins again begins with what is committed.
+                return;
+            }
             while (true) {
                 try {
                     Map<TopicPartition, OffsetAndMetadata> committed = consumer.committed(consumer.assignment());

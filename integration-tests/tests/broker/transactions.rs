@@ -3,7 +3,9 @@
 
 mod cut_off;
 mod flows;
+mod many;
 mod planted;
+mod races;
 mod script;
 mod short;
 mod tools;
@@ -11,6 +13,7 @@ mod tools;
 use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
+use integration_tests::at_once;
 use integration_tests::compare;
 use integration_tests::environment;
 use integration_tests::normalise::Normaliser;
@@ -105,7 +108,6 @@ fn play(maker: Maker) -> Result<Transcript> {
 
 #[test]
 fn every_transactional_request_is_answered_and_stored_as_apaches_broker_does() -> Result<()> {
-    let ours = play(Maker::Ours)?;
-    let reference = play(Maker::Apache)?;
+    let (reference, ours) = at_once::both(play)?;
     compare::ensure_same(&reference, &ours)
 }

@@ -1,9 +1,11 @@
 //! Shell: producers, transactions and readers, by requests from a seed: our broker answers, stores and recovers as
-//! Apache's does. `TANDEM_SEED` and `TANDEM_ROUNDS` choose other scripts, `TANDEM_STEPS` longer ones.
+//! Apache's does. `TANDEM_SEED` and `TANDEM_ROUNDS` choose other scripts, `TANDEM_STEPS` longer ones; with
+//! `TANDEM_RETENTION` old segments go meanwhile, for which brokers take half a minute.
 
 mod script;
 pub mod view;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
@@ -21,11 +23,15 @@ use integration_tests::stack::{self, Broker, Maker, ZooKeeper};
 use integration_tests::stock_tools::{self, class};
 use integration_tests::talk::Talk;
 use integration_tests::transcript::Transcript;
+use integration_tests::wait::until;
 use kafka_wire::messages::delete_records::{
     DeleteRecordsPartition, DeleteRecordsRequest, DeleteRecordsTopic,
 };
 use kafka_wire::messages::describe_producers::{DescribeProducersRequest, TopicRequest};
 use kafka_wire::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use kafka_wire::messages::incremental_alter_configs::{
+    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
+};
 use kafka_wire::messages::list_offsets::{
     ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
 };
@@ -43,7 +49,9 @@ const TOPIC: &str = "eos";
 const NEWEST: i64 = -3;
 /// Markers come from the script itself, so no coordinator can know of its transactions.
 const CONFIG: &str = "transaction.partition.verification.enable=false\nlog.retention.ms=-1\n\
-                      zookeeper.session.timeout.ms=4000\n";
+                      zookeeper.session.timeout.ms=4000\nlog.retention.check.interval.ms=300\n";
+/// What retention leaves of a partition.
+const RETAINED_BYTES: u64 = 4000;
 /// Small segments and dense indexes, so that transactions span several.
 const TOPIC_CONFIG: [(&str, &str); 2] =
     [("segment.bytes", "2500"), ("index.interval.bytes", "300")];
@@ -57,6 +65,10 @@ fn script(seed: u64, base_time: i64) -> Result<Vec<Step>> {
         if step == steps / 3 || step == steps * 2 / 3 {
             let cleanly = (step == steps / 3) == seed.is_multiple_of(2);
             script.push(Step::Restart { cleanly });
+            script.push(Step::Describe);
+        }
+        if step % (steps / 6).max(1) == 3 && environment::is_set("TANDEM_RETENTION") {
+            script.push(Step::Retain);
             script.push(Step::Describe);
         }
         script.push(writer.step());
@@ -117,6 +129,58 @@ impl Player {
         wait_for_leaders(&mut self.talk, TOPIC, PARTITIONS)
     }
 
+    /// Lets retention take what is too much, and waits until it has.
+    fn retain(&mut self) -> Result<()> {
+        self.configure(&RETAINED_BYTES.to_string())?;
+        for partition in 0..PARTITIONS {
+            let directory = self
+                .broker
+                .log_directory()
+                .join(format!("{TOPIC}-{partition}"));
+            until("retention", || {
+                let mut sizes = BTreeMap::new();
+                for entry in fs::read_dir(&directory)? {
+                    let path = entry?.path();
+                    if path.extension().is_some_and(|kind| kind == "log") {
+                        // One that is gone by now counts for nothing.
+                        sizes.insert(
+                            path.clone(),
+                            fs::metadata(path).map_or(0, |data| data.len()),
+                        );
+                    }
+                }
+                let all: u64 = sizes.values().sum();
+                let first = sizes.values().next().copied().unwrap_or(0);
+                Ok(sizes.len() <= 1 || all - first < RETAINED_BYTES)
+            })?;
+        }
+        self.configure("-1")
+    }
+
+    fn configure(&mut self, bytes: &str) -> Result<()> {
+        let request = IncrementalAlterConfigsRequest {
+            resources: vec![AlterConfigsResource {
+                resource_type: 2,
+                resource_name: TOPIC.into(),
+                configs: vec![AlterableConfig {
+                    name: "retention.bytes".into(),
+                    config_operation: 0,
+                    value: Some(bytes.into()),
+                }],
+            }],
+            validate_only: false,
+        };
+        let answer = self.talk.ask(1, &request)?.context("closed")?;
+        ensure!(
+            answer
+                .responses
+                .iter()
+                .all(|response| response.error_code == 0),
+            "{answer:?}"
+        );
+        Ok(())
+    }
+
     /// Plays one step; what came of it.
     fn play(&mut self, step: &Step) -> Result<String> {
         Ok(match step {
@@ -163,6 +227,10 @@ impl Player {
                 answer.map_or("closed".to_owned(), |answer| {
                     view::described(&answer, self.since)
                 })
+            }
+            Step::Retain => {
+                self.retain()?;
+                String::new()
             }
             Step::Restart { cleanly } => {
                 self.restart(*cleanly)?;

@@ -47,6 +47,8 @@ pub enum Step {
     },
     /// DeleteRecords up to an offset.
     Delete { partition: i32, offset: i64 },
+    /// Retention by size takes the segments at the start.
+    Retain,
     /// DescribeProducers of all partitions and some that are not there.
     Describe,
     /// The broker is stopped, or killed, and started again.
@@ -121,7 +123,7 @@ impl Writer {
     }
 
     fn produce(&mut self) -> Step {
-        let version = self.random.pick(&[3, 5, 7, 8, 9, 10]);
+        let version = self.random.pick(&[3, 4, 5, 6, 7, 8, 9, 10]);
         let acks = self.random.pick(&[1, -1, -1]);
         if self.chance(8) {
             return self.produce_plain(version, acks);

@@ -5,6 +5,7 @@ use integration_tests::stack::Broker;
 use kafka_wire::messages::add_offsets_to_txn::AddOffsetsToTxnRequest;
 use kafka_wire::messages::end_txn::EndTxnRequest;
 use kafka_wire::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use kafka_wire::messages::init_producer_id::InitProducerIdRequest;
 use kafka_wire::messages::metadata::{MetadataRequest, MetadataRequestTopic};
 use kafka_wire::messages::offset_fetch::{OffsetFetchRequest, OffsetFetchRequestTopic};
 use kafka_wire::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
@@ -51,18 +52,10 @@ pub fn begin(script: &mut Script, flow: &mut Flow) -> Result<()> {
             }
         }
         if steps >= 3 {
-            let request = AddOffsetsToTxnRequest {
-                transactional_id: id.into(),
-                producer_id: producer.0,
-                producer_epoch: producer.1,
-                group_id: id.into(),
-            };
-            let answer = script.ask(3, &request)?;
-            script.say(&format!("group of {id}"), &answer);
+            add_group(script, id, producer)?;
         }
         if steps >= 4 {
-            let answer = script.ask(3, &commit(id, producer))?;
-            script.say(&format!("offset of {id}"), &answer);
+            commit_offset(script, id, producer)?;
         }
         let request = EndTxnRequest {
             transactional_id: id.into(),
@@ -92,8 +85,11 @@ pub fn look(script: &mut Script, broker: &Broker) -> Result<()> {
             script.describe(&[id])?;
             let text = left(script, id)?;
             script.say(&format!("left of {id}"), &text);
+            script.init(id, 4, LONG_MS, (-1, -1))?;
+        } else {
+            // Still open, if the kill came before the decision.
+            begin_again(script, id)?;
         }
-        script.init(id, 4, LONG_MS, (-1, -1))?;
         let mut text = String::new();
         script.until("stable offsets", |script| {
             text = left(script, id)?;
@@ -114,7 +110,19 @@ pub fn look(script: &mut Script, broker: &Broker) -> Result<()> {
     Ok(())
 }
 
-fn await_topics(script: &mut Script) -> Result<()> {
+fn begin_again(script: &mut Script, id: &'static str) -> Result<()> {
+    let request = InitProducerIdRequest {
+        transactional_id: Some(id.into()),
+        transaction_timeout_ms: LONG_MS,
+        producer_id: -1,
+        producer_epoch: -1,
+    };
+    script.until("a new producer", |script| {
+        Ok(script.ask(4, &request)?.error_code == 0)
+    })
+}
+
+pub fn await_topics(script: &mut Script) -> Result<()> {
     let topics = CUT.map(|(name, _)| MetadataRequestTopic {
         name: Some(name.into()),
         ..MetadataRequestTopic::default()
@@ -144,7 +152,7 @@ fn await_topics(script: &mut Script) -> Result<()> {
     Ok(())
 }
 
-fn produce(
+pub fn produce(
     script: &mut Script,
     flow: &mut Flow,
     id: &'static str,
@@ -169,6 +177,24 @@ fn produce(
     Ok(())
 }
 
+pub fn add_group(script: &mut Script, id: &'static str, producer: (i64, i16)) -> Result<()> {
+    let request = AddOffsetsToTxnRequest {
+        transactional_id: id.into(),
+        producer_id: producer.0,
+        producer_epoch: producer.1,
+        group_id: id.into(),
+    };
+    let answer = script.ask(3, &request)?;
+    script.say(&format!("group of {id}"), &answer);
+    Ok(())
+}
+
+pub fn commit_offset(script: &mut Script, id: &'static str, producer: (i64, i16)) -> Result<()> {
+    let answer = script.ask(3, &commit(id, producer))?;
+    script.say(&format!("offset of {id}"), &answer);
+    Ok(())
+}
+
 fn commit(id: &'static str, producer: (i64, i16)) -> TxnOffsetCommitRequest {
     TxnOffsetCommitRequest {
         transactional_id: id.into(),
@@ -190,7 +216,7 @@ fn commit(id: &'static str, producer: (i64, i16)) -> TxnOffsetCommitRequest {
 }
 
 /// Committed records of both partitions, and the offset of the group.
-fn left(script: &mut Script, id: &'static str) -> Result<String> {
+pub fn left(script: &mut Script, id: &'static str) -> Result<String> {
     let mut records = Vec::new();
     for partition in [0, 1] {
         records.push(visible(script, id, partition)?.context("no leader")?);

@@ -31,7 +31,9 @@ fn states() -> Vec<(&'static str, Option<(i16, TransactionLogValue)>)> {
         transaction_last_update_timestamp_ms: 4_000_000_000_000,
         transaction_start_timestamp_ms: if status == 0 { -1 } else { 4_000_000_000_000 },
     };
-    let here = || Some(vec![topic("a", &[0, 1]), topic("b", &[2])]);
+    // None that is looked at later: when Apache's broker loads a decision before it has heard of the partitions, it takes
+    // them for deleted and writes no marker.
+    let here = || Some(vec![topic("a", &[0, 1]), topic("b", &[0])]);
     let gone = || Some(vec![topic("nothere", &[0]), topic("a", &[1, 9])]);
     vec![
         ("s-empty", Some((0, value(5001, 3, 0, None)))),

@@ -243,6 +243,18 @@ impl Script {
         producer: (i64, i16),
         commit: bool,
     ) -> Result<()> {
+        self.decide(id, version, producer, commit)?;
+        self.settle(id)
+    }
+
+    /// Commits or aborts, and waits for no marker.
+    pub fn decide(
+        &mut self,
+        id: &str,
+        version: i16,
+        producer: (i64, i16),
+        commit: bool,
+    ) -> Result<()> {
         let request = EndTxnRequest {
             transactional_id: id.into(),
             producer_id: producer.0,
@@ -254,7 +266,7 @@ impl Script {
             &format!("end v{version} {id} {producer:?} {commit}"),
             &answer,
         );
-        self.settle(id)
+        Ok(())
     }
 
     pub fn describe(&mut self, ids: &[&str]) -> Result<()> {
