@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use broker::config::broker::BrokerConfig;
+use broker::config::unheeded;
 use broker::error::StartError;
 use broker::server::Server;
 use clap::Parser;
@@ -48,6 +49,9 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     raise_file_limit();
     let config = BrokerConfig::load(&arguments.config, &arguments.overrides)?;
+    for warning in unheeded::warnings(&config.raw) {
+        tracing::warn!("{warning}");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;

@@ -56,6 +56,14 @@ pub struct Server {
     config_changes: ConfigChanges,
 }
 
+/// What a broker has before anybody hears of it.
+struct Loaded {
+    cluster_id: String,
+    broker_id: i32,
+    topic_configs: Arc<TopicConfigs>,
+    logs: LogManager,
+}
+
 impl Server {
     /// Starts a broker; it answers requests when this returns. `asked_to_stop` ends with the name of a signal if there is one.
     ///
@@ -100,18 +108,13 @@ impl Server {
         config: BrokerConfig,
         opened: &OnceLock<Arc<LogManager>>,
     ) -> Result<Self, StartError> {
-        zk.create_top_level_paths().await?;
-        let cluster_id = zk.cluster_id().await?;
-        tracing::info!("Cluster ID = {cluster_id}");
         let config = Arc::new(config);
-        let (broker_id, failed_dirs) = identity(&zk, &config, &cluster_id).await?;
-        let topic_configs = Arc::new(TopicConfigs::new(config.clone())?);
-        let overridden = zk.configured_entities("topics").await?;
-        let overrides = zk.entity_configs("topics", &overridden).await?;
-        for (topic, overrides) in overridden.iter().zip(overrides) {
-            topic_configs.set(topic, overrides);
-        }
-        let logs = open_logs(&config, failed_dirs, topic_configs.clone()).await?;
+        let Loaded {
+            cluster_id,
+            broker_id,
+            topic_configs,
+            logs,
+        } = Self::load(&zk, &config).await?;
         let logs = opened.get_or_init(|| Arc::new(logs)).clone();
         let metadata = Arc::new(MetadataCache::new());
         let bound = bind_all(&config)?;
@@ -178,6 +181,27 @@ impl Server {
         broker.cleaner =
             housekeeping::start_cleaner(&broker.services.config, &broker.services.logs);
         Ok(broker)
+    }
+
+    /// Finds out who this broker is, and opens its logs.
+    async fn load(zk: &ZkStore, config: &Arc<BrokerConfig>) -> Result<Loaded, StartError> {
+        zk.create_top_level_paths().await?;
+        let cluster_id = zk.cluster_id().await?;
+        tracing::info!("Cluster ID = {cluster_id}");
+        let (broker_id, failed_dirs) = identity(zk, config, &cluster_id).await?;
+        let topic_configs = Arc::new(TopicConfigs::new(config.clone())?);
+        let overridden = zk.configured_entities("topics").await?;
+        let overrides = zk.entity_configs("topics", &overridden).await?;
+        for (topic, overrides) in overridden.iter().zip(overrides) {
+            topic_configs.set(topic, overrides);
+        }
+        let logs = open_logs(config, failed_dirs, topic_configs.clone()).await?;
+        Ok(Loaded {
+            cluster_id,
+            broker_id,
+            topic_configs,
+            logs,
+        })
     }
 
     async fn serve(

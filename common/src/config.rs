@@ -484,9 +484,18 @@ impl TypedSettings {
 
     /// Keys that the table does not know, with where they were set; servers warn about them.
     pub fn unknown(&self) -> impl Iterator<Item = (&str, &Setting)> {
-        self.settings
-            .iter()
-            .filter(|(key, _)| !self.table.iter().any(|definition| definition.name == *key))
+        self.settings.iter().filter(|(key, _)| !self.is_known(key))
+    }
+
+    /// Whether the table knows a key.
+    pub fn is_known(&self, key: &str) -> bool {
+        self.table.iter().any(|row| row.name == key)
+    }
+
+    /// What a key comes to when it is not set.
+    pub fn default(&self, key: &str) -> Option<&'static str> {
+        let row = self.table.iter().find(|row| row.name == key)?;
+        row.default
     }
 
     /// The settings below.
@@ -498,11 +507,7 @@ impl TypedSettings {
     pub fn text(&self, key: &str) -> Option<&str> {
         match self.settings.get(key) {
             Some(setting) => Some(&setting.value),
-            None => self
-                .table
-                .iter()
-                .find(|row| row.name == key)
-                .and_then(|row| row.default),
+            None => self.default(key),
         }
     }
 

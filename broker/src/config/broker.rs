@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use common::config::{ConfigError, Settings, TypedSettings};
 
 use crate::config::definitions::BROKER_KEYS;
-use crate::config::listeners::{Endpoint, SecurityProtocol, parse_endpoints, parse_protocol_map};
-use crate::log::cleaner::offset_map::capacity;
+use crate::config::listeners::{Endpoint, parse_endpoints, parse_protocol_map};
 
 macro_rules! broker_config {
     ($($field:ident: $type:ty = $key:literal;)*) => {
@@ -35,6 +34,16 @@ macro_rules! broker_config {
             pub zookeeper_connection_timeout_ms: i32,
             $(#[doc = concat!("`", $key, "`.")] pub $field: $type,)*
         }
+
+        /// Every key that has an effect of its own.
+        #[cfg(test)]
+        pub const ACTED_ON: &[&str] = &[$($key,)*
+            "advertised.listeners", "authorizer.class.name", "broker.id", "broker.rack",
+            "control.plane.listener.name", "controller.listener.names", "inter.broker.listener.name",
+            "listener.security.protocol.map", "listeners", "log.dir",
+            "log.dirs", "max.connections.per.ip.overrides", "node.id", "process.roles",
+            "security.inter.broker.protocol", "zookeeper.connect", "zookeeper.connection.timeout.ms",
+        ];
 
         impl BrokerConfig {
             fn typed(raw: TypedSettings, special: Special) -> Result<Self, ConfigError> {
@@ -193,131 +202,6 @@ impl BrokerConfig {
         let config = BrokerConfig::typed(raw, special)?;
         config.validate()?;
         Ok(config)
-    }
-
-    /// Rules over several keys (`KafkaConfig.validateValues`), in Kafka's words.
-    fn validate(&self) -> Result<(), ConfigError> {
-        let raw = &self.raw;
-        if self.broker_id_generation_enable && self.broker_id > self.reserved_broker_max_id {
-            return Err(raw.reject(
-                "broker.id",
-                "broker.id must be greater than or equal to -1 and not greater than reserved.broker.max.id".into(),
-            ));
-        }
-        if self.broker_id
-            < if self.broker_id_generation_enable {
-                -1
-            } else {
-                0
-            }
-        {
-            return Err(raw.reject(
-                "broker.id",
-                "broker.id must be greater than or equal to 0, or -1 with broker.id.generation.enable".into(),
-            ));
-        }
-        let retention: Option<i64> = raw.parsed("log.retention.ms")?;
-        if retention.is_some_and(|ms| ms < 1 && ms != -1) {
-            return Err(raw.reject(
-                "log.retention.ms",
-                "log.retention.ms must be unlimited (-1) or, greater than or equal to 1".into(),
-            ));
-        }
-        self.validate_cleaner()?;
-        if self.replica_fetch_wait_max_ms > self.replica_socket_timeout_ms {
-            return Err(raw.reject(
-                "replica.fetch.wait.max.ms",
-                "replica.socket.timeout.ms should always be at least replica.fetch.wait.max.ms to prevent unnecessary socket timeouts".into(),
-            ));
-        }
-        if i64::from(self.replica_fetch_wait_max_ms) > self.replica_lag_time_max_ms {
-            return Err(raw.reject(
-                "replica.fetch.wait.max.ms",
-                "replica.fetch.wait.max.ms should always be less than or equal to replica.lag.time.max.ms to prevent frequent changes in ISR".into(),
-            ));
-        }
-        if !(-1..=self.offsets_topic_replication_factor)
-            .contains(&self.offsets_commit_required_acks)
-        {
-            return Err(raw.reject(
-                "offsets.commit.required.acks",
-                "offsets.commit.required.acks must be greater or equal -1 and less or equal to offsets.topic.replication.factor".into(),
-            ));
-        }
-        self.refuse_what_is_not_zookeeper_mode()
-    }
-
-    fn validate_cleaner(&self) -> Result<(), ConfigError> {
-        let raw = &self.raw;
-        if self.log_cleaner_threads < 1 {
-            return Err(raw.reject(
-                "log.cleaner.threads",
-                "log.cleaner.threads must be at least 1; log.cleaner.enable=false turns the cleaner off".into(),
-            ));
-        }
-        let per_thread = self.log_cleaner_dedupe_buffer_size / i64::from(self.log_cleaner_threads);
-        if per_thread <= 1024 * 1024 {
-            return Err(raw.reject(
-                "log.cleaner.dedupe.buffer.size",
-                "log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread.".into(),
-            ));
-        }
-        if capacity(
-            per_thread.unsigned_abs(),
-            self.log_cleaner_io_buffer_load_factor,
-        ) < 1
-        {
-            return Err(raw.reject(
-                "log.cleaner.io.buffer.load.factor",
-                "offset map is too small to fit in even a single message, so log cleaning will never make \
-                 progress. You can increase log.cleaner.dedupe.buffer.size or decrease log.cleaner.threads"
-                    .into(),
-            ));
-        }
-        Ok(())
-    }
-
-    fn refuse_what_is_not_zookeeper_mode(&self) -> Result<(), ConfigError> {
-        let raw = &self.raw;
-        if raw
-            .text("process.roles")
-            .is_some_and(|roles| !roles.is_empty())
-        {
-            return Err(raw.reject(
-                "process.roles",
-                "this broker runs in ZooKeeper mode only: remove process.roles and set zookeeper.connect".into(),
-            ));
-        }
-        if raw
-            .text("controller.listener.names")
-            .is_some_and(|names| !names.is_empty())
-        {
-            return Err(raw.reject(
-                "controller.listener.names",
-                "controller.listener.names must be empty when not running in KRaft mode".into(),
-            ));
-        }
-        if raw
-            .text("authorizer.class.name")
-            .is_some_and(|name| !name.is_empty())
-        {
-            return Err(raw.reject(
-                "authorizer.class.name",
-                "this broker has no authorizer: unset authorizer.class.name".into(),
-            ));
-        }
-        let insecure = |endpoint: &&Endpoint| endpoint.protocol != SecurityProtocol::Plaintext;
-        match self.listeners.iter().find(insecure) {
-            Some(endpoint) => Err(raw.reject(
-                "listeners",
-                format!(
-                    "listener {} needs {}, and this broker serves PLAINTEXT only",
-                    endpoint.listener,
-                    endpoint.protocol.name()
-                ),
-            )),
-            None => Ok(()),
-        }
     }
 }
 

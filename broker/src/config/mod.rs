@@ -5,5 +5,7 @@ pub mod broker;
 pub mod definitions;
 pub mod describe;
 pub mod listeners;
+pub mod rules;
 pub mod topic;
 pub mod topic_docs;
+pub mod unheeded;

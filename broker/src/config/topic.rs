@@ -74,6 +74,8 @@ fn from_broker(row: &Definition, broker: &TypedSettings) -> String {
                 3_600_000
             } else if key.ends_with(".minutes") {
                 60_000
+            } else if row.name == "retention.ms" {
+                1
             } else {
                 return text.to_string();
             };

@@ -134,9 +134,25 @@ impl PartitionLog {
             upper_bound,
             ends_segment: false,
         };
-        if from >= upper_bound {
-            return Ok(result);
+        if from < upper_bound {
+            self.read_segments(from, max_bytes, min_one_batch, &mut result)?;
         }
+        Ok(result)
+    }
+
+    /// Adds to a result the batches from `from` on, which is within its bounds, and what belongs to them.
+    fn read_segments(
+        &self,
+        from: i64,
+        max_bytes: usize,
+        min_one_batch: bool,
+        result: &mut ReadResult,
+    ) -> Result<(), ReadError> {
+        let ReadResult {
+            upper_bound,
+            log_end_offset,
+            ..
+        } = *result;
         let segments = self.segments.load_full();
         let first = segments
             .partition_point(|s| s.base_offset() <= from)
@@ -181,7 +197,7 @@ impl PartitionLog {
             }
             break;
         }
-        Ok(result)
+        Ok(())
     }
 
     /// The first record at or after the log's start whose timestamp is at least `timestamp`; `None` if there is none.

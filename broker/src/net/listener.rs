@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -20,6 +20,8 @@ use crate::net::threads::NetworkThreads;
 
 /// Pause after a failed accept, e.g. for want of file descriptors, so that it does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often at most the log says that connections cannot be accepted.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// Why a listener cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -207,19 +209,13 @@ pub async fn serve(
     closing: watch::Receiver<bool>,
 ) {
     let config = &services.config;
-    let terms = Terms {
-        listener: bound.name.clone(),
-        max_request_bytes: usize::try_from(config.socket_request_max_bytes).unwrap_or(0),
-        max_idle: u64::try_from(config.connections_max_idle_ms)
-            .ok()
-            .map(Duration::from_millis),
-        closing: closing.clone(),
-    };
+    let terms = terms(&bound, config, &closing);
     // The brokers' own listener is exempt from max.connections, as in Kafka, when it is not the only one.
     let is_protected =
         config.listeners.len() > 1 && *bound.name == *config.inter_broker_listener_name.as_str();
     let mut closing = closing;
     let mut connections = JoinSet::new();
+    let mut troubles = Troubles::default();
     loop {
         let slot = async {
             if is_protected {
@@ -241,7 +237,7 @@ pub async fn serve(
         let (slot, (stream, peer)) = match accepted {
             (slot, Ok(accepted)) => (slot, accepted),
             (_, Err(error)) => {
-                tracing::error!(listener = %bound.name, "cannot accept a connection: {error}");
+                troubles.failed(&bound.name, &error);
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
@@ -269,6 +265,42 @@ pub async fn serve(
     }
     drop(bound);
     while connections.join_next().await.is_some() {}
+}
+
+fn terms(bound: &BoundListener, config: &BrokerConfig, closing: &watch::Receiver<bool>) -> Terms {
+    Terms {
+        listener: bound.name.clone(),
+        max_request_bytes: usize::try_from(config.socket_request_max_bytes).unwrap_or(0),
+        max_idle: u64::try_from(config.connections_max_idle_ms)
+            .ok()
+            .map(Duration::from_millis),
+        closing: closing.clone(),
+    }
+}
+
+/// Attempts to accept that failed: without file descriptors there are ten a second, of which few are told.
+#[derive(Default)]
+struct Troubles {
+    attempts: u64,
+    told: Option<Instant>,
+}
+
+impl Troubles {
+    fn failed(&mut self, listener: &str, error: &io::Error) {
+        self.attempts += 1;
+        if self.told.is_some_and(|at| at.elapsed() < TELL_EVERY) {
+            return;
+        }
+        tracing::error!(
+            listener,
+            failed_attempts = self.attempts,
+            "cannot accept a connection: {error}"
+        );
+        *self = Self {
+            attempts: 0,
+            told: Some(Instant::now()),
+        };
+    }
 }
 
 /// Socket options as Kafka's acceptor sets them; a socket that died meanwhile is noticed by its first read.
