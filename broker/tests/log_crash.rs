@@ -17,7 +17,6 @@ use broker::log::partition_log::PartitionLog;
 use broker::log::partition_read::FetchBound;
 use broker::log::recovery::{LoadOptions, open_log};
 use broker::log::time_index::TimeIndex;
-use bytes::Bytes;
 use kafka_wire::records::batch::Batches;
 use kafka_wire::records::batch_builder::{BatchBuilder, BatchBuilderOptions};
 use kafka_wire::wire::Records;
@@ -353,45 +352,5 @@ fn nothing_before_the_damage_is_lost() {
             // A repeated batch of a producer is still known.
             drop(log);
         }
-    }
-}
-
-#[test]
-fn a_follower_cuts_and_continues() {
-    for seed in 0..30 {
-        let mut leader = Simulation::new(seed);
-        let log = leader.open(0);
-        leader.fill(&log);
-        let mut follower = Simulation::new(seed + 1000);
-        let copy = follower.open(0);
-        let all: Vec<u8> = leader
-            .batches
-            .iter()
-            .flat_map(|b| b.bytes.clone())
-            .collect();
-        let mut set = Bytes::from(all.clone());
-        set.truncate(all.len() - follower.random.random_range(0..20));
-        let cut = set.len() < all.len();
-        copy.append_as_follower(&set, NOW).unwrap();
-        let expected = leader.batches.len() - usize::from(cut);
-        if expected == 0 {
-            continue;
-        }
-        let kept = follower.random.random_range(0..expected);
-        let target = leader.batches[kept].base_offset;
-        assert!(copy.truncate_to(target, NOW).unwrap());
-        assert_eq!(copy.log_end_offset(), target, "seed {seed}");
-        let rest: Vec<u8> = leader.batches[kept..]
-            .iter()
-            .flat_map(|b| b.bytes.clone())
-            .collect();
-        copy.append_as_follower(&Bytes::from(rest), NOW).unwrap();
-        assert_eq!(copy.log_end_offset(), log.log_end_offset());
-        follower.batches = leader.batches.clone();
-        follower.sequences = leader.sequences;
-        copy.close(NOW).unwrap();
-        drop(copy);
-        follower.check(&follower.open(0));
-        assert_eq!(log.epoch_entries(), follower.open(0).epoch_entries());
     }
 }

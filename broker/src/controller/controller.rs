@@ -13,7 +13,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicI64, Ordering};
 use std::time::Duration;
 
 use common::zk::response::EventType;
@@ -98,7 +98,7 @@ pub fn start(
         broker_id: settings.broker_id,
         controller_id: AtomicI32::new(NO_CONTROLLER),
         broker_epoch,
-        unclean: AtomicBool::new(settings.unclean_leader_election),
+        unclean: settings.unclean_leader_election,
     });
     let (commands, command_queue) = mpsc::unbounded_channel();
     let (answers, answer_queue) = mpsc::unbounded_channel();
@@ -428,7 +428,7 @@ impl Runner {
             let Some(question) = question else {
                 return Ok(());
             };
-            let unclean = self.shared.unclean.load(Ordering::Acquire);
+            let unclean = self.shared.unclean;
             let answer = answer(&self.store, term.office, unclean, question).await?;
             effects = term.machine.answer(answer);
         }
@@ -500,7 +500,7 @@ impl Runner {
                 let _ = reply.send(context.to_delete.clone());
                 Ok(())
             }
-            Command::UncleanAllowed(topic) => self.drive(Event::UncleanAllowed(topic)).await,
+            Command::UncleanAllowed(topic) => self.drive(Event::UncleanAllowed(Some(topic))).await,
             Command::Stop(_) => Ok(()),
         }
     }

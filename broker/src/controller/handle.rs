@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicI64, Ordering};
 use std::time::Duration;
 
 use kafka_wire::error_code::ErrorCode;
@@ -28,7 +28,7 @@ pub(super) struct Shared {
     pub(super) broker_id: i32,
     pub(super) controller_id: AtomicI32,
     pub(super) broker_epoch: Arc<AtomicI64>,
-    pub(super) unclean: AtomicBool,
+    pub(super) unclean: bool,
 }
 
 /// What a handler wants of the controller; a dropped reply says that this broker is not it.
@@ -59,7 +59,7 @@ pub(super) enum Command {
     ),
     TopicNames(Vec<Uuid>, oneshot::Sender<HashMap<Uuid, String>>),
     QueuedForDeletion(oneshot::Sender<BTreeSet<String>>),
-    UncleanAllowed(Option<String>),
+    UncleanAllowed(String),
     Stop(oneshot::Sender<()>),
 }
 
@@ -188,15 +188,7 @@ impl ControllerHandle {
     pub fn allow_unclean(&self, topic: &str) {
         let _ = self
             .commands
-            .send(Command::UncleanAllowed(Some(topic.to_string())));
-    }
-
-    /// Says what `unclean.leader.election.enable` is now.
-    pub fn set_unclean_default(&self, allowed: bool) {
-        self.shared.unclean.store(allowed, Ordering::Release);
-        if allowed {
-            let _ = self.commands.send(Command::UncleanAllowed(None));
-        }
+            .send(Command::UncleanAllowed(topic.to_string()));
     }
 
     /// Lays down the office, if this broker has it, and takes part in no more elections. Without

@@ -125,24 +125,6 @@ pub enum AppendError {
     /// Idempotence or transaction rules.
     #[error(transparent)]
     Producer(#[from] ProducerError),
-    /// A leader's records that do not continue this replica's log.
-    #[error(
-        "unexpected offset in append to {partition}: first offset {first_offset} is less than the next offset \
-         {next_offset}"
-    )]
-    UnexpectedOffset {
-        /// Topic and partition.
-        partition: String,
-        /// First offset of the append.
-        first_offset: i64,
-        /// Last offset of the append.
-        last_offset: i64,
-        /// End of this log.
-        next_offset: i64,
-    },
-    /// A leader's batches whose offsets do not rise.
-    #[error("out of order offsets found in append to {0}")]
-    OffsetsOutOfOrder(String),
     /// The disk failed; the log directory is to be taken out of service.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -171,9 +153,7 @@ impl AppendError {
             AppendError::Producer(ProducerError::CoordinatorFenced { .. }) => {
                 ErrorCode::TransactionCoordinatorFenced
             }
-            AppendError::UnexpectedOffset { .. }
-            | AppendError::OffsetsOutOfOrder(_)
-            | AppendError::Unexpected(_) => ErrorCode::UnknownServerError,
+            AppendError::Unexpected(_) => ErrorCode::UnknownServerError,
             AppendError::Storage(_) => ErrorCode::KafkaStorageError,
         }
     }

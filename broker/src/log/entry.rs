@@ -2,11 +2,13 @@
 
 use kafka_wire::records::batch::{
     BATCH_HEADER_LEN, BatchError, BatchHeader, LOG_OVERHEAD, MAGIC_POSITION, MAGIC_V2,
-    NO_LEADER_EPOCH, NO_TIMESTAMP,
+    NO_TIMESTAMP, crc32, crc32c,
 };
 
 /// Smallest size field of a message of magic 0: checksum, magic, attributes and two lengths.
 const MIN_LEGACY_SIZE: i32 = 14;
+/// Where in a batch of magic 2 that begins what its checksum covers: at the attributes.
+const CRC_FROM: usize = 21;
 /// Bytes needed to know a legacy message's timestamp.
 const LEGACY_HEADER_LEN: usize = 26;
 
@@ -116,11 +118,19 @@ impl EntryHeader {
         }
     }
 
-    /// Epoch of the leader that appended it, -1 if unknown.
-    pub fn leader_epoch(&self) -> i32 {
+    /// True if the checksum of the entry, which starts `bytes`, is right.
+    pub fn crc_ok(&self, bytes: &[u8]) -> bool {
         match self {
-            EntryHeader::V2(header) => header.partition_leader_epoch,
-            EntryHeader::Legacy { .. } => NO_LEADER_EPOCH,
+            EntryHeader::V2(header) => bytes
+                .get(CRC_FROM..header.size_bytes())
+                .is_some_and(|covered| crc32c(covered) == header.crc),
+            // The old checksum is CRC-32 (IEEE) over everything behind itself.
+            EntryHeader::Legacy { size, .. } => match bytes.get(12..*size) {
+                Some([a, b, c, d, rest @ ..]) => {
+                    u32::from_be_bytes([*a, *b, *c, *d]) == crc32(rest)
+                }
+                _ => false,
+            },
         }
     }
 }

@@ -24,6 +24,14 @@ pub enum StorageError {
         /// What is wrong, with line or position.
         reason: String,
     },
+    /// A segment holds an offset that its indexes cannot tell from its base offset: it is to be split.
+    #[error("{} has offset {offset}, which is too far from its base offset", path.display())]
+    Overflow {
+        /// The `.log` file.
+        path: PathBuf,
+        /// The first such offset that was met.
+        offset: i64,
+    },
 }
 
 impl StorageError {
@@ -51,6 +59,10 @@ impl StorageError {
                 },
             },
             StorageError::Corrupt { path, reason } => StorageError::corrupt(path, reason.clone()),
+            StorageError::Overflow { path, offset } => StorageError::Overflow {
+                path: path.clone(),
+                offset: *offset,
+            },
         }
     }
 
@@ -61,7 +73,11 @@ impl StorageError {
 
     /// True if it is the records themselves that make no sense.
     pub fn is_of_records(&self) -> bool {
-        matches!(self, StorageError::Corrupt { path, .. } if path.extension().is_some_and(|ext| ext == "log"))
+        match self {
+            StorageError::Corrupt { path, .. } => path.extension().is_some_and(|ext| ext == "log"),
+            StorageError::Overflow { .. } => true,
+            StorageError::Io { .. } => false,
+        }
     }
 
     /// True if the file or directory is not there.

@@ -43,28 +43,6 @@ impl LogManager {
         truncated
     }
 
-    /// [`PartitionLog::truncate_fully_and_start_at`] with the cleaner kept away.
-    ///
-    /// # Errors
-    /// [`crate::log::error::StorageError`] if a file cannot be made or renamed.
-    pub fn truncate_fully(
-        &self,
-        log: &PartitionLog,
-        offset: i64,
-        log_start_offset: Option<i64>,
-        now_ms: i64,
-    ) -> StorageResult<()> {
-        self.pause_cleaning(log.partition());
-        let truncated = log
-            .truncate_fully_and_start_at(offset, log_start_offset, now_ms)
-            .and_then(|()| {
-                self.cleaning
-                    .lower_clean_offset(&log.log_dir(), log.partition(), offset)
-            });
-        self.resume_cleaning(log.partition());
-        truncated
-    }
-
     /// Makes the cleaner's checkpoints that are not there, empty as Kafka does.
     pub fn prepare_cleaner_checkpoints(&self) {
         for dir in self.online_dirs() {

@@ -331,7 +331,7 @@ impl PartitionLog {
         tracing::info!(partition = %self.name, offset, "truncating");
         let segments = self.segments.load_full();
         if segments[0].base_offset() > offset {
-            self.restart_at(&mut inner, offset, offset, &config, now_ms)?;
+            self.restart_at(&mut inner, offset, &config, now_ms)?;
             return Ok(true);
         }
         let keep = segments.partition_point(|segment| segment.base_offset() <= offset);
@@ -369,32 +369,11 @@ impl PartitionLog {
         Ok(true)
     }
 
-    /// Drops all records; the next one gets `offset`, the log starts at `log_start_offset` (or `offset`).
-    ///
-    /// # Errors
-    /// [`StorageError`] if a file cannot be made or renamed.
-    pub fn truncate_fully_and_start_at(
-        &self,
-        offset: i64,
-        log_start_offset: Option<i64>,
-        now_ms: i64,
-    ) -> StorageResult<()> {
-        let config = self.config.load_full();
-        let mut inner = self.inner.lock();
-        self.restart_at(
-            &mut inner,
-            offset,
-            log_start_offset.unwrap_or(offset),
-            &config,
-            now_ms,
-        )
-    }
-
+    /// Drops all records; the next one gets `offset`.
     fn restart_at(
         &self,
         inner: &mut Inner,
         offset: i64,
-        log_start_offset: i64,
         config: &LogConfig,
         now_ms: i64,
     ) -> StorageResult<()> {
@@ -405,7 +384,7 @@ impl PartitionLog {
         let segment = self.new_segment(config, offset, now_ms)?;
         self.segments.store(Arc::new(vec![segment]));
         self.log_end.store(offset, Ordering::Release);
-        self.log_start.store(log_start_offset, Ordering::Release);
+        self.log_start.store(offset, Ordering::Release);
         self.high_watermark.store(offset, Ordering::Release);
         self.recovery_point.fetch_min(offset, Ordering::AcqRel);
         self.epochs.write().clear()?;

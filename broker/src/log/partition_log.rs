@@ -8,20 +8,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
 use kafka_wire::wire::Uuid;
 use parking_lot::{Mutex, RwLock};
 
-use crate::log::append::{AppendError, AppendInfo, AppendOrigin};
+use crate::log::append::AppendError;
 use crate::log::config::LogConfig;
 use crate::log::entry::SegmentAppend;
 use crate::log::error::{IoContext, StorageResult};
-use crate::log::follower_batches::{FollowerBatches, split_batches};
 use crate::log::leader_epochs::{EpochEnd, EpochEntry, LeaderEpochs};
 use crate::log::names::TopicPartition;
 use crate::log::partition_dir::PartitionDir;
 use crate::log::partition_metadata;
-use crate::log::producer_state::{ProducerBatch, ProducerChanges, ProducerStates};
+use crate::log::producer_state::{ProducerChanges, ProducerStates};
 use crate::log::segment::{SEGMENT_SUFFIXES, Segment};
 use crate::log::snapshots::Snapshots;
 use crate::log::txn_index::AbortedTxn;
@@ -268,75 +266,6 @@ impl PartitionLog {
         self.epochs.write().assign(epoch, start_offset).map(|_| ())
     }
 
-    /// Appends a leader's batches as they are; an incomplete one at the end is left out.
-    ///
-    /// # Errors
-    /// [`AppendError`] if they are corrupt or do not continue this log; nothing is written then.
-    pub fn append_as_follower(
-        &self,
-        records: &Bytes,
-        now_ms: i64,
-    ) -> Result<AppendInfo, AppendError> {
-        let config = self.config.load();
-        let batches = split_batches(records, &self.name)?;
-        let Some(first_offset) = batches.first_offset() else {
-            return Ok(AppendInfo::nothing(self.log_start_offset()));
-        };
-        {
-            let mut inner = self.inner.lock();
-            let next_offset = self.log_end_offset();
-            if first_offset < next_offset {
-                return Err(AppendError::UnexpectedOffset {
-                    partition: self.name.clone(),
-                    first_offset,
-                    last_offset: batches.last_offset(),
-                    next_offset,
-                });
-            }
-            // A set may be longer than this replica's segments, whose size may differ from the leader's.
-            for set in batches.split(config.segment_bytes as usize) {
-                self.append_set(&mut inner, &config, &set, now_ms)?;
-            }
-        }
-        self.flush_if_due(&config, now_ms)?;
-        Ok(AppendInfo {
-            first_offset,
-            last_offset: batches.last_offset(),
-            max_timestamp: batches.max_timestamp(),
-            last_leader_epoch: batches.last_leader_epoch(),
-            records: batches.last_offset() - first_offset + 1,
-            bytes: batches.bytes().len(),
-            ..AppendInfo::nothing(self.log_start_offset())
-        })
-    }
-
-    fn append_set(
-        &self,
-        inner: &mut Inner,
-        config: &LogConfig,
-        set: &FollowerBatches,
-        now_ms: i64,
-    ) -> Result<(), AppendError> {
-        for (epoch, base_offset) in set.epochs() {
-            if epoch >= 0 {
-                self.assign_epoch_start_offset(epoch, base_offset)?;
-            } else {
-                // Old formats carry no epochs: fall back to truncation by the high watermark.
-                self.epochs.write().clear()?;
-            }
-        }
-        let batches = set.producer_batches()?;
-        let transactional = |batch: &&ProducerBatch| batch.header.is_transactional();
-        for batch in batches.iter().filter(transactional) {
-            inner.verifications.settle(batch.header.producer_id);
-        }
-        let bytes = set.bytes();
-        let append = set.segment_append();
-        let segment = self.segment_for(inner, config, bytes.len(), &append, now_ms)?;
-        let changes = inner.producers.check(batches, AppendOrigin::Replication)?;
-        self.write(inner, &segment, &[bytes], &append, changes)
-    }
-
     /// The segment for an append of `size` bytes: the active one, or a new one if that is due.
     pub(super) fn segment_for(
         &self,
@@ -351,21 +280,6 @@ impl PartitionLog {
             true => self.roll(inner, config, append.base_offset, now_ms),
             false => Ok(active),
         }
-    }
-
-    /// Writes, and publishes the new end.
-    fn write(
-        &self,
-        inner: &mut Inner,
-        segment: &Segment,
-        parts: &[&[u8]],
-        append: &SegmentAppend,
-        changes: ProducerChanges,
-    ) -> Result<(), AppendError> {
-        segment.append(parts, &[*append])?;
-        let end = append.last_offset + 1;
-        self.log_end.store(end, Ordering::Release);
-        self.settle(inner, segment, changes, end)
     }
 
     /// Makes the state of the producers that of a log that ends at `end`.

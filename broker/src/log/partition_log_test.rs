@@ -346,13 +346,32 @@ fn truncation_resets_what_follows() {
         .unwrap();
     log.set_high_watermark(i64::MAX);
     assert_eq!(bases(&log, 9, 10_000), [9]);
-    log.truncate_fully_and_start_at(100, Some(90), NOW).unwrap();
-    assert_eq!((log.log_start_offset(), log.log_end_offset()), (90, 100));
+    // Below all segments nothing can stay.
+    assert!(log.delete_records_before(9).unwrap());
+    log.retention_pass(NOW).unwrap();
+    assert!(log.truncate_to(2, NOW).unwrap());
+    assert_eq!((log.log_start_offset(), log.log_end_offset()), (2, 2));
     assert_eq!((log.producer_count(), log.latest_epoch()), (0, None));
-    assert_eq!(append(&log, &batch(1, 1, NOW)).unwrap().first_offset, 100);
+    assert_eq!(append(&log, &batch(1, 1, NOW)).unwrap().first_offset, 2);
     log.close(NOW).unwrap();
     drop(log);
-    assert_eq!(open(&dir, config(&[]), true, 0).log_end_offset(), 101);
+    assert_eq!(open(&dir, config(&[]), true, 0).log_end_offset(), 3);
+}
+
+#[test]
+fn recovery_forgets_producers_that_have_expired() {
+    let dir = TempDir::new().unwrap();
+    let log = open(&dir, config(&[]), true, 0);
+    append(&log, &idempotent(1, 10, NOW - 86_400_000, 4, 0, 0)).unwrap();
+    append(&log, &idempotent(1, 10, NOW, 5, 0, 0)).unwrap();
+    assert_eq!(log.producer_count(), 2);
+    drop(log);
+    let log = open(&dir, config(&[]), false, 0);
+    let known: Vec<i64> = log.producers().iter().map(|(id, _)| *id).collect();
+    assert_eq!(known, [5]);
+    append(&log, &idempotent(1, 10, NOW, 4, 0, 7)).unwrap();
+    let repeated = append(&log, &idempotent(1, 10, NOW, 5, 0, 0)).unwrap();
+    assert_eq!((repeated.first_offset, repeated.duplicate), (1, true));
 }
 
 #[test]

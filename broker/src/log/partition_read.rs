@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use kafka_wire::records::batch::{BatchView, NO_TIMESTAMP};
 use kafka_wire::records::legacy::MessageView;
+use kafka_wire::records::record::{RecordSource as _, SkippedRecord};
 use kafka_wire::wire::Records;
 
 use crate::log::append::AppendError;
-use crate::log::codec::{self, MAX_DECOMPRESSED_BYTES};
+use crate::log::codec::{self, MAX_DECOMPRESSED_BYTES, MAX_WHOLE_BYTES};
 use crate::log::entry::EntryHeader;
 use crate::log::error::{StorageError, StorageResult};
 use crate::log::partition_log::PartitionLog;
@@ -332,10 +333,21 @@ fn first_record_at(
     }
     let view =
         BatchView::parse(bytes).map_err(|error| bad(AppendError::Corrupt(error.to_string())))?;
-    let plain = codec::decompress(&view).map_err(bad)?;
     let epoch = view.header.partition_leader_epoch;
+    let plain = codec::unpack_within(&view, MAX_WHOLE_BYTES).map_err(bad)?;
+    if plain.too_large {
+        let found = streamed_record_at(&view, timestamp, from).map_err(bad)?;
+        return Ok(found.map(|record| FoundOffset {
+            timestamp: record.timestamp,
+            offset: record.offset,
+            leader_epoch: (epoch >= 0).then_some(epoch),
+        }));
+    }
+    if let Some(error) = plain.broken {
+        return Err(bad(error));
+    }
     let mut found = None;
-    for record in view.records(&plain) {
+    for record in view.records(&plain.bytes) {
         let record = record.map_err(|error| bad(AppendError::invalid(error.to_string())))?;
         if found.is_none() && record.timestamp >= timestamp && record.offset >= from {
             found = Some(FoundOffset {
@@ -346,6 +358,25 @@ fn first_record_at(
             if view.header.codec_id() == codec::NO_CODEC {
                 break;
             }
+        }
+    }
+    Ok(found)
+}
+
+/// The same of a batch that unpacks to much.
+fn streamed_record_at(
+    view: &BatchView<'_>,
+    timestamp: i64,
+    from: i64,
+) -> Result<Option<SkippedRecord>, AppendError> {
+    let base = view.header.record_base();
+    let mut stream = codec::stream(view, false)?;
+    let mut found = None;
+    for _ in 0..view.header.record_count {
+        let record = stream.skip_record(&base);
+        let record = record.map_err(|error| AppendError::invalid(error.to_string()))?;
+        if found.is_none() && record.timestamp >= timestamp && record.offset >= from {
+            found = Some(record);
         }
     }
     Ok(found)

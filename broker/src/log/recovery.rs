@@ -6,7 +6,7 @@ use std::fs;
 use std::sync::Arc;
 
 use crate::log::config::LogConfig;
-use crate::log::error::{IoContext, StorageResult};
+use crate::log::error::{IoContext, StorageError, StorageResult};
 use crate::log::interrupted::finish_interrupted_work;
 use crate::log::leader_epochs::LeaderEpochs;
 use crate::log::names::{
@@ -21,6 +21,7 @@ use crate::log::producer_state::ProducerStates;
 use crate::log::segment::{SEGMENT_SUFFIXES, Segment};
 use crate::log::segment_recovery::{Verified, verify};
 use crate::log::snapshots::Snapshots;
+use crate::log::split::split_at_load;
 
 /// What is known about a log before it is opened.
 #[derive(Debug, Clone, Copy)]
@@ -67,23 +68,28 @@ struct Loader<'a> {
     options: &'a LoadOptions,
 }
 
+/// What loading changes besides the segments.
+struct Books {
+    epochs: LeaderEpochs,
+    snapshots: Snapshots,
+    /// Files to be removed, and when (milliseconds since the epoch).
+    doomed_files: Vec<(String, i64)>,
+}
+
 impl Loader<'_> {
     fn load(&self) -> StorageResult<Loaded> {
         let names = finish_interrupted_work(&self.dir.path())?;
-        let mut epochs = LeaderEpochs::open(self.dir)?;
-        let mut snapshots = Snapshots::among(&names, self.dir);
-        let mut doomed_files = Vec::new();
-        let mut segments = self.open_segments(&names, &mut epochs, &mut snapshots)?;
+        let mut books = Books {
+            epochs: LeaderEpochs::open(self.dir)?,
+            snapshots: Snapshots::among(&names, self.dir),
+            doomed_files: Vec::new(),
+        };
+        let mut segments = self.open_segments(&names, &mut books)?;
         let recovered = match self.options.clean {
             true => None,
-            false => Some(self.recover(
-                &mut segments,
-                &mut epochs,
-                &mut snapshots,
-                &mut doomed_files,
-            )?),
+            false => Some(self.recover(&mut segments, &mut books)?),
         };
-        let mut log_end = self.log_end(&mut segments, &mut epochs, &mut snapshots)?;
+        let mut log_end = self.log_end(&mut segments, &mut books)?;
         let checkpointed_start = self.options.log_start_offset;
         if log_end < checkpointed_start && !segments.is_empty() {
             tracing::warn!(
@@ -91,11 +97,16 @@ impl Loader<'_> {
                 "deleting all segments because the log ends before its start; were files deleted by hand?"
             );
             for segment in segments.drain(..) {
-                self.doom(&segment, &mut doomed_files)?;
+                self.doom(&segment, &mut books.doomed_files)?;
             }
-            epochs.clear()?;
-            snapshots.delete_where(|_| true)?;
+            books.epochs.clear()?;
+            books.snapshots.delete_where(|_| true)?;
         }
+        let Books {
+            mut epochs,
+            mut snapshots,
+            doomed_files,
+        } = books;
         let new_files = !self.options.clean || segments.is_empty();
         if segments.is_empty() {
             let segment = self.open_segment(checkpointed_start)?;
@@ -147,8 +158,7 @@ impl Loader<'_> {
     fn open_segments(
         &self,
         names: &[String],
-        epochs: &mut LeaderEpochs,
-        snapshots: &mut Snapshots,
+        books: &mut Books,
     ) -> StorageResult<Vec<Arc<Segment>>> {
         let mut files: BTreeMap<i64, Vec<&'static str>> = BTreeMap::new();
         for name in names {
@@ -179,13 +189,51 @@ impl Loader<'_> {
             let checked_later = !self.options.clean && end > self.options.recovery_point;
             if (!has_indexes || bad_txn_index) && !checked_later {
                 tracing::warn!(partition = %self.name, base_offset, "index missing or corrupt, rebuilding");
-                let mut producers = ProducerStates::default();
-                self.producers_before(&mut producers, snapshots, &segments, base_offset)?;
-                self.recover_segment(&segment, epochs, &mut producers)?;
+                self.rebuild(segment, &mut segments, books)?;
+            } else {
+                segments.push(segment);
             }
-            segments.push(segment);
         }
         Ok(segments)
+    }
+
+    /// Rebuilds the indexes of the segment that follows `segments`, and adds it to them; what cannot have indexes is split first.
+    /// Answers the bytes cut.
+    fn rebuild(
+        &self,
+        segment: Arc<Segment>,
+        segments: &mut Vec<Arc<Segment>>,
+        books: &mut Books,
+    ) -> StorageResult<u64> {
+        let mut producers = ProducerStates::default();
+        let base_offset = segment.base_offset();
+        self.producers_before(&mut producers, &mut books.snapshots, segments, base_offset)?;
+        match self.recover_segment(&segment, &mut books.epochs, &mut producers) {
+            Err(StorageError::Overflow { .. }) => {
+                let mut cut = 0;
+                for piece in self.split(&segment, books)? {
+                    cut += self.rebuild(piece, segments, books)?;
+                }
+                Ok(cut)
+            }
+            cut => {
+                segments.push(segment);
+                cut
+            }
+        }
+    }
+
+    /// Splits a segment with offsets too far from its base offset. The pieces have no indexes.
+    fn split(&self, segment: &Segment, books: &mut Books) -> StorageResult<Vec<Arc<Segment>>> {
+        let bases = split_at_load(segment, self.config, || {
+            self.doom(segment, &mut books.doomed_files)
+        })?;
+        if !bases.contains(&segment.base_offset()) {
+            let gone = segment.base_offset();
+            books.snapshots.delete_where(|offset| offset == gone)?;
+        }
+        let pieces = bases.iter().map(|base| self.open_segment(*base));
+        pieces.collect()
     }
 
     /// Checks every segment that may hold unflushed records; cuts at the first bad byte and drops what follows.
@@ -193,23 +241,25 @@ impl Loader<'_> {
     fn recover(
         &self,
         segments: &mut Vec<Arc<Segment>>,
-        epochs: &mut LeaderEpochs,
-        snapshots: &mut Snapshots,
-        doomed_files: &mut Vec<(String, i64)>,
+        books: &mut Books,
     ) -> StorageResult<ProducerStates> {
         let recovery_point = self.options.recovery_point;
         let first = segments
             .partition_point(|segment| segment.base_offset() <= recovery_point)
             .saturating_sub(1);
-        let total = segments.len() - first;
         let mut producers = ProducerStates::default();
         let from = segments
             .get(first)
             .map_or(0, |segment| segment.base_offset());
         // Later snapshots go, those of an earlier recovery, too: of each producer they have one batch only, and its
         // client may still repeat the ones before. What is read again has them.
-        snapshots.delete_where(|offset| offset > from)?;
-        self.producers_before(&mut producers, snapshots, &segments[..first], from)?;
+        books.snapshots.delete_where(|offset| offset > from)?;
+        self.producers_before(
+            &mut producers,
+            &mut books.snapshots,
+            &segments[..first],
+            from,
+        )?;
         // Segments are read side by side, as many as there are processors, and then noted one after the other.
         let at_once = std::thread::available_parallelism().map_or(1, usize::from);
         let mut index = first;
@@ -219,10 +269,17 @@ impl Loader<'_> {
                 let segment = Arc::clone(&segments[index]);
                 let base_offset = segment.base_offset();
                 tracing::info!(
-                    partition = %self.name, base_offset, "recovering unflushed segment {} of {total}",
-                    index - first + 1
+                    partition = %self.name, base_offset, "recovering unflushed segment {} of {}",
+                    index - first + 1, segments.len() - first
                 );
-                let cut = verified?.apply(&segment, epochs, &mut producers)?;
+                let verified = match verified {
+                    Err(StorageError::Overflow { .. }) => {
+                        segments.splice(index..=index, self.split(&segment, books)?);
+                        break; // Begin with the first piece.
+                    }
+                    verified => verified?,
+                };
+                let cut = verified.apply(&segment, &mut books.epochs, &mut producers)?;
                 index += 1;
                 if cut > 0 {
                     let next_offset = producers.end_offset().max(base_offset);
@@ -231,14 +288,18 @@ impl Loader<'_> {
                         "corruption found, cut the segment and dropped those behind it"
                     );
                     for later in segments.drain(index..) {
-                        self.doom(&later, doomed_files)?;
+                        self.doom(&later, &mut books.doomed_files)?;
                     }
-                    snapshots.delete_where(|offset| offset > next_offset)?;
+                    books
+                        .snapshots
+                        .delete_where(|offset| offset > next_offset)?;
                     return Ok(producers);
                 }
                 if let Some(next) = segments.get(index) {
                     producers.set_end_offset(next.base_offset());
-                    snapshots.take(&producers, self.options.log_start_offset, true)?;
+                    let log_start = self.options.log_start_offset;
+                    books.snapshots.take(&producers, log_start, true)?;
+                    self.forget_expired(&mut producers);
                 }
             }
         }
@@ -278,13 +339,8 @@ impl Loader<'_> {
 
     /// The log's end. After a clean stop an index may still have been damaged, and is rebuilt; records that were, are not cut: nothing
     /// says that they were only half written.
-    fn log_end(
-        &self,
-        segments: &mut [Arc<Segment>],
-        epochs: &mut LeaderEpochs,
-        snapshots: &mut Snapshots,
-    ) -> StorageResult<i64> {
-        let Some((last, before)) = segments.split_last_mut() else {
+    fn log_end(&self, segments: &mut Vec<Arc<Segment>>, books: &mut Books) -> StorageResult<i64> {
+        let Some(last) = segments.last() else {
             return Ok(self.options.log_start_offset);
         };
         let index_fits = last.offset_index_fits()?;
@@ -295,16 +351,15 @@ impl Loader<'_> {
         }
         let base_offset = last.base_offset();
         tracing::warn!(partition = %self.name, base_offset, "index does not fit its log, rebuilding");
-        let mut producers = ProducerStates::default();
-        self.producers_before(&mut producers, snapshots, before, base_offset)?;
-        match self.recover_segment(last, epochs, &mut producers)? {
-            0 => last.next_offset(),
-            cut => {
-                // Only reached if both were damaged; said as for damaged records alone.
-                tracing::error!(partition = %self.name, base_offset, cut, "records were damaged, too, and cut");
-                last.next_offset()
-            }
+        let last = Arc::clone(last);
+        segments.pop();
+        let cut = self.rebuild(last, segments, books)?;
+        if cut > 0 {
+            // Only reached if both were damaged; said as for damaged records alone.
+            tracing::error!(partition = %self.name, base_offset, cut, "records were damaged, too, and cut");
         }
+        let last = segments.last();
+        last.map_or(Ok(self.options.log_start_offset), |last| last.next_offset())
     }
 
     fn doom(&self, segment: &Segment, doomed_files: &mut Vec<(String, i64)>) -> StorageResult<()> {
@@ -335,6 +390,11 @@ impl Loader<'_> {
         Ok(())
     }
 
+    fn forget_expired(&self, producers: &mut ProducerStates) {
+        let (now, expiration) = (self.options.now_ms, self.options.producer_expiration_ms);
+        producers.remove_expired(now, expiration);
+    }
+
     /// Producers as of the log's end, and a snapshot of them.
     fn producers(
         &self,
@@ -358,7 +418,12 @@ impl Loader<'_> {
         } else {
             snapshots.delete_where(|offset| offset > log_end || offset <= log_start)?;
             match recovered {
-                Some(states) if states.end_offset() == log_end => states,
+                Some(mut states) if states.end_offset() == log_end => {
+                    // Apache's broker reads them back from the snapshot that its recovery has taken, without those that have expired.
+                    snapshots.take(&states, log_start, true)?;
+                    self.forget_expired(&mut states);
+                    states
+                }
                 _ => load_producers(snapshots, segments, log_start, log_end, now, expiration)?,
             }
         };

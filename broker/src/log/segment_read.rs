@@ -192,6 +192,14 @@ impl Segment {
         Ok(())
     }
 
+    /// The error for an offset that is too far from the base offset for the indexes.
+    pub fn overflow(&self, offset: i64) -> StorageError {
+        StorageError::Overflow {
+            path: self.dir.file(self.base_offset, LOG_SUFFIX),
+            offset,
+        }
+    }
+
     /// Turns a scanning failure into a storage error with the file's path.
     pub fn scan_error(&self, error: ScanError) -> StorageError {
         let path = self.dir.file(self.base_offset, LOG_SUFFIX);

@@ -8,7 +8,6 @@ use rustix::fs::{Advice, fadvise};
 use crate::log::codec::read_marker;
 use crate::log::entry::EntryHeader;
 use crate::log::error::{StorageError, StorageResult};
-use crate::log::follower_batches::entry_crc_ok;
 use crate::log::leader_epochs::LeaderEpochs;
 use crate::log::producer_replay::note_batch;
 use crate::log::producer_state::ProducerStates;
@@ -40,8 +39,8 @@ pub(super) struct Verified {
 /// Walks all batches of a segment, up to the first bad one.
 ///
 /// # Errors
-/// [`StorageError::Io`] if the file cannot be read, [`StorageError::Corrupt`] if a sound batch has an offset that is not of this
-/// segment: Kafka would not start either.
+/// [`StorageError::Io`] if the file cannot be read, [`StorageError::Overflow`] if a sound batch has an offset so high that the segment
+/// must be split, [`StorageError::Corrupt`] if it has one below the segment: Kafka would not start either.
 pub(super) fn verify(segment: &Segment, interval: u32, name: &str) -> StorageResult<Verified> {
     let (base_offset, size) = (segment.base_offset(), segment.size());
     let mut found = Verified {
@@ -79,7 +78,7 @@ pub(super) fn verify(segment: &Segment, interval: u32, name: &str) -> StorageRes
         let bytes = scanner
             .bytes_of(&entry)
             .map_err(|error| segment.scan_error(error.into()))?;
-        if !entry_crc_ok(header, bytes) {
+        if !header.crc_ok(bytes) {
             tracing::warn!(
                 partition = %name, base_offset, position = entry.position,
                 "invalid batch: wrong checksum"
@@ -88,6 +87,9 @@ pub(super) fn verify(segment: &Segment, interval: u32, name: &str) -> StorageRes
         }
         let last_offset = header.last_offset();
         if !segment.can_hold(last_offset) {
+            if last_offset > base_offset {
+                return Err(segment.overflow(last_offset));
+            }
             return Err(segment.scan_error(ScanError::Corrupt {
                 position: entry.position,
                 reason: format!("offset {last_offset} cannot be in the segment of {base_offset}"),

@@ -11,10 +11,11 @@ use kafka_wire::records::batch::{
 use kafka_wire::records::batch_builder::{BatchBuilder, BatchBuilderOptions};
 use kafka_wire::records::entries::{self, Entry};
 use kafka_wire::records::legacy::{LegacyError, MessageView};
-use kafka_wire::records::record::{RecordError, RecordReader};
+use kafka_wire::records::record::{RecordError, RecordReader, RecordSource as _, SkippedRecord};
+use kafka_wire::records::stream::StreamError;
 
 use crate::log::append::{AppendError, AppendOptions, AppendOrigin, RecordFailure};
-use crate::log::codec::{self, NO_CODEC, Unpacked};
+use crate::log::codec::{self, MAX_DECOMPRESSED_BYTES, MAX_WHOLE_BYTES, NO_CODEC, Unpacked};
 use crate::log::config::{LogConfig, TargetCompression};
 use crate::log::legacy_append;
 
@@ -172,18 +173,17 @@ impl Check<'_> {
             }
             TargetCompression::Codec(target) => target,
         };
-        let plain = codec::unpack(view)?;
+        if source == target && source != NO_CODEC {
+            let max_timestamp = self.packed(view)?;
+            return Ok(self.in_place(view, records, max_timestamp));
+        }
+        let plain = codec::unpack_within(view, MAX_DECOMPRESSED_BYTES)?;
+        let max_timestamp = self.records(view, &plain)?;
         if source != target {
-            let _ = self.records(view, &plain)?;
             let valid = self.rebuild(view, &plain.bytes, target)?;
             self.size(valid.size_bytes())?;
             return Ok(valid);
         }
-        let max_timestamp = if source == NO_CODEC {
-            self.records(view, &plain)?
-        } else {
-            self.skipped_records(view, &plain)?
-        };
         Ok(self.in_place(view, records, max_timestamp))
     }
 
@@ -276,49 +276,72 @@ impl Check<'_> {
         Ok(max_timestamp)
     }
 
-    /// Checks each record of a packed batch that is kept as it is, as far as that needs neither keys nor values.
+    /// Checks each record of a packed batch that is kept as it is, as far as that needs neither keys nor values; the largest timestamp.
+    fn packed(&self, view: &BatchView<'_>) -> Result<i64, AppendError> {
+        let base = view.header.record_base();
+        let declared = view.header.record_count;
+        let plain = codec::unpack_within(view, MAX_WHOLE_BYTES)?;
+        if plain.too_large {
+            // However much it unpacks to, it takes little memory.
+            drop(plain);
+            let mut stream = codec::stream(view, false)?;
+            let skipped = self.skipped_records(view, || {
+                stream.skip_record(&base).map_err(|error| match error {
+                    StreamError::Packing(error) => codec::broken(&error),
+                    StreamError::Record(error) => self.unsound(error),
+                })
+            })?;
+            if !stream.at_end().map_err(|error| codec::broken(&error))? {
+                return Err(self.unsound(RecordError::BadCount { declared }));
+            }
+            return skipped.into_result(self);
+        }
+        let mut reader = RecordReader::new(&plain.bytes);
+        let skipped = self.skipped_records(view, || {
+            let record = reader.skip_record(&base);
+            record.map_err(|error| self.bad_record(view, &plain, error))
+        })?;
+        if !reader.is_empty() {
+            return Err(self.bad_record(view, &plain, RecordError::BadCount { declared }));
+        }
+        self.unbroken(&plain)?;
+        skipped.into_result(self)
+    }
+
+    /// What the records of a packed batch look like, which `next` skips one after another.
     fn skipped_records(
         &self,
         view: &BatchView<'_>,
-        plain: &Unpacked<'_>,
-    ) -> Result<i64, AppendError> {
-        let mut failures = Failures::default();
-        let mut max_timestamp = NO_TIMESTAMP;
-        let mut consecutive = true;
-        let base = view.header.record_base();
-        let mut reader = RecordReader::new(&plain.bytes);
+        mut next: impl FnMut() -> Result<SkippedRecord, AppendError>,
+    ) -> Result<Skipped, AppendError> {
+        let mut skipped = Skipped {
+            failures: Failures::default(),
+            max_timestamp: NO_TIMESTAMP,
+            consecutive: true,
+        };
         for index in 0..view.header.record_count {
-            let record = reader.skip_record(&base);
-            let record = record.map_err(|error| self.bad_record(view, plain, error))?;
+            let record = next()?;
             let parts = RecordParts {
                 has_key: record.key_size >= 0,
                 timestamp: record.timestamp,
                 offset: record.offset,
                 index,
             };
-            let failed = self.record(view.header.timestamp_type(), &parts, &mut failures, || {
+            let kind = view.header.timestamp_type();
+            let failed = self.record(kind, &parts, &mut skipped.failures, || {
                 let (key, value) = (record.key_size.max(0), record.value_size.max(0));
                 described("PartialDefaultRecord", &parts, key as usize, value as usize)
             });
             if !failed {
-                max_timestamp = max_timestamp.max(record.timestamp);
-                consecutive &= record.offset_delta == index;
+                skipped.max_timestamp = skipped.max_timestamp.max(record.timestamp);
+                skipped.consecutive &= record.offset_delta == index;
             }
         }
-        if !reader.is_empty() {
-            let declared = view.header.record_count;
-            return Err(self.bad_record(view, plain, RecordError::BadCount { declared }));
-        }
-        self.unbroken(plain)?;
-        failures.into_result()?;
-        if !consecutive {
-            // Apache's broker would pack these anew, but has not kept what it skipped.
-            return Err(AppendError::Unexpected(format!(
-                "offsets in a packed batch do not follow each other in topic partition {}",
-                self.partition
-            )));
-        }
-        Ok(max_timestamp)
+        Ok(skipped)
+    }
+
+    fn unsound(&self, error: RecordError) -> AppendError {
+        AppendError::invalid(format!("{error} in topic partition {}", self.partition))
     }
 
     fn bad_record(
@@ -461,6 +484,29 @@ impl Check<'_> {
                 .then_some(self.options.now_ms),
             ..BatchBuilderOptions::default()
         }
+    }
+}
+
+/// What the records of a packed batch were found to be.
+struct Skipped {
+    failures: Failures,
+    max_timestamp: i64,
+    /// Whether offsets follow each other.
+    consecutive: bool,
+}
+
+impl Skipped {
+    /// The largest timestamp, if the batch may stay as it is.
+    fn into_result(self, check: &Check<'_>) -> Result<i64, AppendError> {
+        self.failures.into_result()?;
+        if !self.consecutive {
+            // Apache's broker would pack these anew, but has not kept what it skipped.
+            return Err(AppendError::Unexpected(format!(
+                "offsets in a packed batch do not follow each other in topic partition {}",
+                check.partition
+            )));
+        }
+        Ok(self.max_timestamp)
     }
 }
 

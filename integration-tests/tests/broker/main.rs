@@ -3,6 +3,7 @@
 mod advertised;
 mod answers;
 mod compaction;
+mod compaction_times;
 mod directories;
 mod directory_spoils;
 mod disks;

@@ -127,6 +127,25 @@ fn second_batch(path: &Path) -> Result<u64> {
     Ok(u64::from(length) + 12)
 }
 
+/// Raises the offsets of the second batch and the ones behind it by the first of some numbers, of the third by the second, and so on.
+fn raise(path: &Path, by: &[i64]) -> Result<()> {
+    let mut bytes = fs::read(path)?;
+    let mut at = 0;
+    for number in 0.. {
+        let Some(head) = bytes.get(at..at + 12) else {
+            break;
+        };
+        let offset = i64::from_be_bytes(head[..8].try_into()?);
+        let length = u32::from_be_bytes(head[8..].try_into()?);
+        if number > 0 {
+            let by = by[(number - 1).min(by.len() - 1)];
+            bytes[at..at + 8].copy_from_slice(&(offset + by).to_be_bytes());
+        }
+        at += usize::try_from(length)? + 12;
+    }
+    Ok(fs::write(path, bytes)?)
+}
+
 /// Messages of an old format from `first` on, as an old broker has left them.
 fn old_messages(magic: i8, codec: Codec, first: i64) -> Result<Vec<u8>> {
     let mut all = Vec::new();
@@ -215,6 +234,21 @@ pub const SPOILS: &[(&str, Spoil)] = &[
     ("an offset too far ahead in the last log", |s| {
         let path = s.last("log");
         put(&path, second_batch(&path)? + 3, &[1])
+    }),
+    ("offsets too far apart in the last log", |s| {
+        raise(&s.last("log"), &[1 << 32])
+    }),
+    ("offsets too far apart without an index", |s| {
+        raise(&s.last("log"), &[1 << 32])?;
+        remove(&s.last("index"))
+    }),
+    ("offsets too far apart twice", |s| {
+        raise(&s.last("log"), &[i64::from(i32::MAX), 1 << 34])
+    }),
+    ("offsets too far apart in a flipped batch", |s| {
+        raise(&s.last("log"), &[1 << 32])?;
+        let path = s.last("log");
+        flip(&path, second_batch(&path)? + 70)
     }),
     ("an offset below the last log", |s| {
         put(&s.last("log"), 0, &[0; 8])

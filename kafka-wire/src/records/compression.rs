@@ -170,6 +170,51 @@ fn compress_zstd(data: &[u8]) -> Result<Vec<u8>, CompressionError> {
     compressed.map_err(|error| CompressionError::corrupt(Codec::Zstd, error))
 }
 
+/// What Zstandard frames unpack to, piece by piece.
+pub(super) struct ZstdPieces<'a> {
+    decoder: Decoder<'static>,
+    rest: &'a [u8],
+    in_frame: bool,
+}
+
+impl<'a> ZstdPieces<'a> {
+    /// At the start of `data`.
+    pub(super) fn of(data: &'a [u8]) -> Result<Self, CompressionError> {
+        let decoder = Decoder::new();
+        Ok(Self {
+            decoder: decoder.map_err(|error| CompressionError::corrupt(Codec::Zstd, error))?,
+            rest: data,
+            in_frame: false,
+        })
+    }
+
+    /// Puts the next bytes, about `most`, behind `out`. False at the end.
+    pub(super) fn next(
+        &mut self,
+        out: &mut Vec<u8>,
+        most: usize,
+    ) -> Result<bool, CompressionError> {
+        let start = out.len();
+        while out.len() == start {
+            if self.rest.is_empty() && !self.in_frame {
+                return Ok(false);
+            }
+            out.reserve(most);
+            let mut input = InBuffer::around(self.rest);
+            let mut output = OutBuffer::around_pos(&mut *out, start);
+            let hint = self.decoder.run(&mut input, &mut output);
+            let hint = hint.map_err(|error| CompressionError::corrupt(Codec::Zstd, error))?;
+            let consumed = input.pos();
+            self.rest = &self.rest[consumed..];
+            self.in_frame = hint != 0 && (self.in_frame || consumed > 0 || out.len() > start);
+            if consumed == 0 && out.len() == start && self.in_frame {
+                return Err(CompressionError::corrupt(Codec::Zstd, "frame is cut off"));
+            }
+        }
+        Ok(true)
+    }
+}
+
 fn unpack_zstd(data: &[u8], max_bytes: usize, out: &mut Vec<u8>) -> Result<(), CompressionError> {
     let corrupt = |error: io::Error| CompressionError::corrupt(Codec::Zstd, error);
     ZSTD_DECODER.with_borrow_mut(|slot| {

@@ -51,23 +51,74 @@ pub fn unpack(data: &[u8], max_bytes: usize, out: &mut Vec<u8>) -> Result<(), Co
         if out.len() > max_bytes {
             return Err(CompressionError::TooLarge { max_bytes });
         }
-        let (trailer, behind) = deflated
-            .into_inner()
-            .split_first_chunk::<TRAILER_BYTES>()
-            .ok_or_else(|| corrupt("stream is cut off"))?;
         let member = &out[start..];
-        let sum = crc32fast::hash(member).to_le_bytes();
-        let size = (member.len() as u32).to_le_bytes();
-        if trailer[..4] != sum || trailer[4..] != size {
-            return Err(corrupt("checksum or size mismatch"));
-        }
-        if behind.len() <= LEAST_MEMBER {
-            return Ok(());
-        }
-        match after_header(behind) {
+        let (sum, size) = (crc32fast::hash(member), member.len() as u32);
+        match after_trailer(deflated.into_inner(), sum, size)? {
             Some(next) => rest = next,
             None => return Ok(()),
         }
+    }
+}
+
+/// The deflated bytes of the member behind the trailer at the front, which must have the sum and size of what was before it; `None`
+/// if that was the last member.
+fn after_trailer(rest: &[u8], sum: u32, size: u32) -> Result<Option<&[u8]>, CompressionError> {
+    let (trailer, behind) = rest
+        .split_first_chunk::<TRAILER_BYTES>()
+        .ok_or_else(|| corrupt("stream is cut off"))?;
+    if trailer[..4] != sum.to_le_bytes() || trailer[4..] != size.to_le_bytes() {
+        return Err(corrupt("checksum or size mismatch"));
+    }
+    if behind.len() <= LEAST_MEMBER {
+        return Ok(None);
+    }
+    Ok(after_header(behind))
+}
+
+/// What members unpack to, piece by piece.
+#[derive(Debug)]
+pub struct Pieces<'a> {
+    /// The member at hand; `None` behind the last.
+    deflated: Option<DeflateDecoder<&'a [u8]>>,
+    sum: crc32fast::Hasher,
+    size: u32,
+}
+
+impl<'a> Pieces<'a> {
+    /// Reads the first header.
+    ///
+    /// # Errors
+    /// [`CompressionError::Corrupt`].
+    pub fn of(data: &'a [u8]) -> Result<Self, CompressionError> {
+        let rest = after_header(data).ok_or_else(|| corrupt("header is not one"))?;
+        Ok(Self {
+            deflated: Some(DeflateDecoder::new(rest)),
+            sum: crc32fast::Hasher::new(),
+            size: 0,
+        })
+    }
+
+    /// Puts the next bytes, at most `most`, behind `out`. False at the end.
+    ///
+    /// # Errors
+    /// [`CompressionError::Corrupt`].
+    pub fn next(&mut self, out: &mut Vec<u8>, most: usize) -> Result<bool, CompressionError> {
+        let start = out.len();
+        while let Some(deflated) = &mut self.deflated {
+            out.resize(start + most, 0);
+            let read = deflated.read(&mut out[start..]);
+            out.truncate(start + *read.as_ref().unwrap_or(&0));
+            if read.map_err(corrupt)? > 0 {
+                self.sum.update(&out[start..]);
+                self.size = self.size.wrapping_add((out.len() - start) as u32);
+                return Ok(true);
+            }
+            let sum = std::mem::take(&mut self.sum).finalize();
+            let size = std::mem::take(&mut self.size);
+            let rest: &'a [u8] = *deflated.get_ref();
+            self.deflated = after_trailer(rest, sum, size)?.map(DeflateDecoder::new);
+        }
+        Ok(false)
     }
 }
 

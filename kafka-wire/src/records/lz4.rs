@@ -86,26 +86,62 @@ pub fn unpack(
     checksum: HeaderChecksum,
     out: &mut Vec<u8>,
 ) -> Result<(), CompressionError> {
-    let mut input = Input { rest: data };
-    let (flags, max_block) = read_header(&mut input, data, checksum)?;
+    let mut blocks = Blocks::of(data, checksum)?;
     out.reserve(data.len().saturating_mul(EXPECTED_RATIO).min(max_bytes));
-    loop {
-        let head = input.u32("block length")?;
+    while blocks.next(out, max_bytes)? {}
+    Ok(())
+}
+
+/// A frame's blocks, one after another.
+#[derive(Debug)]
+pub struct Blocks<'a> {
+    input: Input<'a>,
+    flags: u8,
+    max_block: usize,
+    ended: bool,
+}
+
+impl<'a> Blocks<'a> {
+    /// Reads a frame's header.
+    ///
+    /// # Errors
+    /// [`CompressionError::Corrupt`].
+    pub fn of(data: &'a [u8], checksum: HeaderChecksum) -> Result<Self, CompressionError> {
+        let mut input = Input { rest: data };
+        let (flags, max_block) = read_header(&mut input, data, checksum)?;
+        Ok(Self {
+            input,
+            flags,
+            max_block,
+            ended: false,
+        })
+    }
+
+    /// Unpacks the next block behind `out`, which may become `max_bytes` long. False at the frame's end.
+    ///
+    /// # Errors
+    /// [`CompressionError`]; `out` is as it was then.
+    pub fn next(&mut self, out: &mut Vec<u8>, max_bytes: usize) -> Result<bool, CompressionError> {
+        if self.ended {
+            return Ok(false);
+        }
+        let head = self.input.u32("block length")?;
         let length = (head & !STORED) as usize;
         if length == 0 {
-            if flags & CONTENT_CHECKSUM != 0 {
-                input.u32("content checksum")?;
+            if self.flags & CONTENT_CHECKSUM != 0 {
+                self.input.u32("content checksum")?;
             }
-            return Ok(());
+            self.ended = true;
+            return Ok(false);
         }
-        if length > max_block {
+        if length > self.max_block {
             return Err(corrupt("block is larger than the frame allows"));
         }
-        let block = input.take(length, "block")?;
+        let block = self.input.take(length, "block")?;
         let start = out.len();
-        let mut read = read_block(block, head & STORED != 0, max_block, out, max_bytes);
-        if flags & BLOCK_CHECKSUM != 0 && read.is_ok() {
-            read = match input.u32("block checksum") {
+        let mut read = read_block(block, head & STORED != 0, self.max_block, out, max_bytes);
+        if self.flags & BLOCK_CHECKSUM != 0 && read.is_ok() {
+            read = match self.input.u32("block checksum") {
                 Ok(sum) if sum == xxhash32(block) => Ok(()),
                 Ok(_) => Err(corrupt("block checksum mismatch")),
                 Err(error) => Err(error),
@@ -113,8 +149,8 @@ pub fn unpack(
         }
         if read.is_err() {
             out.truncate(start);
-            return read;
         }
+        read.map(|()| true)
     }
 }
 
@@ -176,6 +212,7 @@ fn read_block(
     Ok(())
 }
 
+#[derive(Debug)]
 struct Input<'a> {
     rest: &'a [u8],
 }

@@ -11,3 +11,4 @@ pub mod legacy;
 pub mod lz4;
 pub mod record;
 pub mod snappy;
+pub mod stream;

@@ -137,7 +137,7 @@ pub struct RecordBase {
     pub log_append_time: Option<i64>,
 }
 
-/// What [`RecordReader::skip_record`] saw of a record.
+/// What [`RecordSource::skip_record`] saw of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SkippedRecord {
     /// Difference from the batch's base offset.
@@ -228,46 +228,6 @@ impl<'a> RecordReader<'a> {
         })
     }
 
-    /// Skips the next record, looking only at what Kafka looks at in a packed batch that it keeps as it is: lengths
-    /// of fields, but neither that of the record nor whether the two agree (`DefaultRecord.readPartiallyFrom`).
-    ///
-    /// # Errors
-    /// Any [`RecordError`] if the fields do not fit in what is there.
-    pub fn skip_record(&mut self, base: &RecordBase) -> Result<SkippedRecord, RecordError> {
-        self.varint()?;
-        self.take(1)?; // attributes: none are defined
-        let timestamp_delta = self.varlong()?;
-        let offset_delta = self.varint()?;
-        let key_size = self.skip()?;
-        let value_size = self.skip()?;
-        let count = self.varint()?;
-        if count < 0 {
-            return Err(RecordError::BadHeader("negative number of headers"));
-        }
-        for _ in 0..count {
-            if self.skip()? < 0 {
-                return Err(RecordError::BadHeader("null key"));
-            }
-            self.skip()?;
-        }
-        Ok(SkippedRecord {
-            offset_delta,
-            offset: base.offset.wrapping_add(i64::from(offset_delta)),
-            timestamp: base
-                .log_append_time
-                .unwrap_or_else(|| base.timestamp.wrapping_add(timestamp_delta)),
-            key_size,
-            value_size,
-        })
-    }
-
-    /// Skips a field with a length, which is returned; a negative one stands for null.
-    fn skip(&mut self) -> Result<i32, RecordError> {
-        let size = self.varint()?;
-        self.take(usize::try_from(size).unwrap_or(0))?;
-        Ok(size)
-    }
-
     fn header(&mut self) -> Result<(&'a [u8], Option<&'a [u8]>), RecordError> {
         let key = self.nullable()?.ok_or(RecordError::BadHeader("null key"))?;
         Ok((key, self.nullable()?))
@@ -288,32 +248,127 @@ impl<'a> RecordReader<'a> {
             Err(_) => Ok(None),
         }
     }
+}
 
-    fn unsigned(&mut self, max_bits: u32) -> Result<u64, RecordError> {
+/// Where the fields of records come from: bytes that are there, or that are unpacked as they are needed.
+pub trait RecordSource {
+    /// Why there is no field.
+    type Error: From<RecordError>;
+
+    /// The next byte.
+    ///
+    /// # Errors
+    /// [`RecordError::Truncated`] if there is none.
+    fn byte(&mut self) -> Result<u8, Self::Error>;
+
+    /// Leaves out as many bytes.
+    ///
+    /// # Errors
+    /// [`RecordError::Truncated`] if there are fewer.
+    fn pass(&mut self, bytes: usize) -> Result<(), Self::Error>;
+
+    /// Takes note of a record's key, of so many bytes, and leaves it out.
+    ///
+    /// # Errors
+    /// As for [`RecordSource::pass`].
+    fn key(&mut self, bytes: usize) -> Result<(), Self::Error> {
+        self.pass(bytes)
+    }
+
+    /// Skips the next record, looking only at what Kafka looks at in a packed batch that it keeps as it is: lengths
+    /// of fields, but neither that of the record nor whether the two agree (`DefaultRecord.readPartiallyFrom`).
+    ///
+    /// # Errors
+    /// Any [`RecordError`] if the fields do not fit in what is there.
+    fn skip_record(&mut self, base: &RecordBase) -> Result<SkippedRecord, Self::Error> {
+        self.varint()?;
+        self.pass(1)?; // attributes: none are defined
+        let timestamp_delta = self.varlong()?;
+        let offset_delta = self.varint()?;
+        let key_size = self.varint()?;
+        self.key(usize::try_from(key_size).unwrap_or(0))?;
+        let value_size = self.skip()?;
+        let count = self.varint()?;
+        if count < 0 {
+            return Err(RecordError::BadHeader("negative number of headers").into());
+        }
+        for _ in 0..count {
+            if self.skip()? < 0 {
+                return Err(RecordError::BadHeader("null key").into());
+            }
+            self.skip()?;
+        }
+        Ok(SkippedRecord {
+            offset_delta,
+            offset: base.offset.wrapping_add(i64::from(offset_delta)),
+            timestamp: base
+                .log_append_time
+                .unwrap_or_else(|| base.timestamp.wrapping_add(timestamp_delta)),
+            key_size,
+            value_size,
+        })
+    }
+
+    /// Skips a field with a length, which is returned; a negative one stands for null.
+    ///
+    /// # Errors
+    /// [`RecordError::Truncated`] or [`RecordError::BadVarint`].
+    fn skip(&mut self) -> Result<i32, Self::Error> {
+        let size = self.varint()?;
+        self.pass(usize::try_from(size).unwrap_or(0))?;
+        Ok(size)
+    }
+
+    /// A variable-length number of as many bits, before its sign is made out.
+    ///
+    /// # Errors
+    /// [`RecordError::Truncated`] or [`RecordError::BadVarint`].
+    fn unsigned(&mut self, max_bits: u32) -> Result<u64, Self::Error> {
         let mut value = 0u64;
         let mut shift = 0u32;
         loop {
-            let (&byte, tail) = self.rest.split_first().ok_or(RecordError::Truncated)?;
-            self.rest = tail;
+            let byte = self.byte()?;
             value |= u64::from(byte & 0x7f) << shift;
             if byte & 0x80 == 0 {
                 return Ok(value);
             }
             shift += 7;
             if shift >= max_bits {
-                return Err(RecordError::BadVarint);
+                return Err(RecordError::BadVarint.into());
             }
         }
     }
 
-    fn varint(&mut self) -> Result<i32, RecordError> {
+    /// A number of 32 bits.
+    ///
+    /// # Errors
+    /// As for [`RecordSource::unsigned`].
+    fn varint(&mut self) -> Result<i32, Self::Error> {
         let raw = self.unsigned(32)? as u32;
         Ok(((raw >> 1) as i32) ^ -((raw & 1) as i32))
     }
 
-    fn varlong(&mut self) -> Result<i64, RecordError> {
+    /// A number of 64 bits.
+    ///
+    /// # Errors
+    /// As for [`RecordSource::unsigned`].
+    fn varlong(&mut self) -> Result<i64, Self::Error> {
         let raw = self.unsigned(64)?;
         Ok(((raw >> 1) as i64) ^ -((raw & 1) as i64))
+    }
+}
+
+impl RecordSource for RecordReader<'_> {
+    type Error = RecordError;
+
+    fn byte(&mut self) -> Result<u8, RecordError> {
+        let (&byte, tail) = self.rest.split_first().ok_or(RecordError::Truncated)?;
+        self.rest = tail;
+        Ok(byte)
+    }
+
+    fn pass(&mut self, bytes: usize) -> Result<(), RecordError> {
+        self.take(bytes).map(|_| ())
     }
 }
 

@@ -50,35 +50,72 @@ pub fn decompress(data: &[u8], max_bytes: usize) -> Result<Vec<u8>, CompressionE
 /// [`CompressionError`]. As snappy-java does, up to three bytes after the last block are ignored, and all that follows
 /// what begins like another header and is none.
 pub fn unpack(data: &[u8], max_bytes: usize, out: &mut Vec<u8>) -> Result<(), CompressionError> {
-    let mut decoder = snap::raw::Decoder::new();
-    if data.len() < HEADER.len() || !data.starts_with(&MAGIC) {
-        return decompress_block(&mut decoder, data, out, max_bytes);
-    }
-    let is_header =
-        |bytes: &[u8]| bytes.starts_with(&MAGIC) && bytes[8] < 0x80 && bytes[8..12] != [0; 4];
-    if !is_header(data) {
-        return Err(corrupt("version is not known"));
-    }
-    let mut rest = &data[HEADER.len()..];
-    while let Some((head, tail)) = rest.split_first_chunk::<4>() {
-        if head[..] == MAGIC[..4] {
-            let (header, tail) = rest
-                .split_at_checked(HEADER.len())
-                .ok_or_else(|| corrupt("header is cut off"))?;
-            if !is_header(header) {
-                return Ok(());
-            }
-            rest = tail;
-            continue;
-        }
-        let length = u32::from_be_bytes(*head) as usize;
-        let (block, tail) = tail
-            .split_at_checked(length)
-            .ok_or_else(|| corrupt("block is cut off"))?;
-        decompress_block(&mut decoder, block, out, max_bytes)?;
-        rest = tail;
-    }
+    let mut blocks = Blocks::of(data)?;
+    while blocks.next(out, max_bytes)? {}
     Ok(())
+}
+
+/// The blocks of a stream, one after another.
+pub struct Blocks<'a> {
+    decoder: snap::raw::Decoder,
+    rest: &'a [u8],
+    /// One block without any framing, not read yet.
+    bare: bool,
+}
+
+impl<'a> Blocks<'a> {
+    /// Reads the header, if there is one.
+    ///
+    /// # Errors
+    /// [`CompressionError::Corrupt`].
+    pub fn of(data: &'a [u8]) -> Result<Self, CompressionError> {
+        let bare = data.len() < HEADER.len() || !data.starts_with(&MAGIC);
+        if !bare && !is_header(data) {
+            return Err(corrupt("version is not known"));
+        }
+        Ok(Self {
+            decoder: snap::raw::Decoder::new(),
+            rest: if bare { data } else { &data[HEADER.len()..] },
+            bare,
+        })
+    }
+
+    /// Unpacks the next block behind `out`, which may become `max_bytes` long. False at the end.
+    ///
+    /// # Errors
+    /// [`CompressionError`]; `out` is as it was then.
+    pub fn next(&mut self, out: &mut Vec<u8>, max_bytes: usize) -> Result<bool, CompressionError> {
+        if self.bare {
+            self.bare = false;
+            let block = std::mem::take(&mut self.rest);
+            return decompress_block(&mut self.decoder, block, out, max_bytes).map(|()| true);
+        }
+        while let Some((head, tail)) = self.rest.split_first_chunk::<4>() {
+            if head[..] == MAGIC[..4] {
+                let (header, tail) = self
+                    .rest
+                    .split_at_checked(HEADER.len())
+                    .ok_or_else(|| corrupt("header is cut off"))?;
+                if !is_header(header) {
+                    break;
+                }
+                self.rest = tail;
+                continue;
+            }
+            let length = u32::from_be_bytes(*head) as usize;
+            let (block, tail) = tail
+                .split_at_checked(length)
+                .ok_or_else(|| corrupt("block is cut off"))?;
+            self.rest = tail;
+            return decompress_block(&mut self.decoder, block, out, max_bytes).map(|()| true);
+        }
+        self.rest = &[];
+        Ok(false)
+    }
+}
+
+fn is_header(bytes: &[u8]) -> bool {
+    bytes.starts_with(&MAGIC) && bytes[8] < 0x80 && bytes[8..12] != [0; 4]
 }
 
 fn decompress_block(

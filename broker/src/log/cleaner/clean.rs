@@ -265,7 +265,7 @@ fn clean_group(
         let aborted = log.aborted_between(start, end)?;
         filter.start_segment(&aborted, segment.modified_ms()? > legacy_horizon_ms);
         let mut paced = cleaned.bytes();
-        read_segment(segment, 0, settings.read_bytes, pace, |entry, bytes| {
+        let copied = read_segment(segment, 0, settings.read_bytes, pace, |entry, bytes| {
             let filtered = filter
                 .filter(&entry.header, bytes, cleaned.buffer())
                 .map_err(|bad| bad_batch(log, segment, entry.position, &bad))?;
@@ -276,12 +276,19 @@ fn clean_group(
                 cleaned.added(kept)?;
             }
             Ok(true)
-        })?;
+        });
+        if let Err(CleanError::Storage(StorageError::Overflow { .. })) = copied {
+            // Safest is to begin anew with what the split makes of it.
+            drop(cleaned);
+            log.split_segment(segment, now_ms)?;
+            return Err(CleanError::Aborted);
+        }
+        copied?;
         paced = cleaned.bytes() - paced;
         pace(paced as usize)?;
     }
-    cleaned.finish(last.modified_ms()?)?;
-    if !log.replace_segments(group, now_ms)? {
+    cleaned.finish(last.modified_ms()?, true)?;
+    if !log.replace_segments(group, &[base_offset], now_ms)? {
         remove_files(&log.dir, base_offset)?;
         return Err(CleanError::Aborted);
     }

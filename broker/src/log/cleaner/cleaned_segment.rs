@@ -99,11 +99,10 @@ impl CleanedSegment {
         }
         let relative = kept.last_offset.checked_sub(self.base_offset);
         let Some(relative) = relative.and_then(|relative| i32::try_from(relative).ok()) else {
-            let reason = format!(
-                "offset {} is too far from base offset {}",
-                kept.last_offset, self.base_offset
-            );
-            return Err(StorageError::corrupt(&path(), reason));
+            return Err(StorageError::Overflow {
+                path: path(),
+                offset: kept.last_offset,
+            });
         };
         if kept.max_timestamp > self.max_timestamp.0 {
             self.max_timestamp = (kept.max_timestamp, kept.last_offset);
@@ -152,22 +151,33 @@ impl CleanedSegment {
         Ok(())
     }
 
-    /// Brings everything to disk, last written at `modified_ms` as far as readers are told. The files keep their
-    /// `.cleaned`.
+    /// Adds bytes as they are, which the indexes do not know of.
+    ///
+    /// # Errors
+    /// [`StorageError`] if they cannot be written.
+    pub fn add_unread(&mut self, bytes: &[u8]) -> StorageResult<()> {
+        self.pending.extend_from_slice(bytes);
+        self.write_pending()
+    }
+
+    /// Brings everything to disk, last written at `modified_ms` as far as readers are told; the indexes, too, unless a recovery is
+    /// to make them. The files keep their `.cleaned`.
     ///
     /// # Errors
     /// [`StorageError`] if a file cannot be written.
-    pub fn finish(mut self, modified_ms: i64) -> StorageResult<()> {
+    pub fn finish(mut self, modified_ms: i64, indexes: bool) -> StorageResult<()> {
         self.write_pending()?;
         self.index_timestamp();
         let path = self.dir.file(self.base_offset, &cleaned(LOG_SUFFIX));
         let modified = UNIX_EPOCH + Duration::from_millis(modified_ms.max(0) as u64);
         self.file.set_modified(modified).context("date", &path)?;
         self.file.sync_all().context("sync", &path)?;
-        self.write_index(INDEX_SUFFIX, &self.index)?;
-        self.write_index(TIME_INDEX_SUFFIX, &self.time_index)?;
-        if !self.aborted.is_empty() {
-            self.write_index(TXN_INDEX_SUFFIX, &self.aborted)?;
+        if indexes {
+            self.write_index(INDEX_SUFFIX, &self.index)?;
+            self.write_index(TIME_INDEX_SUFFIX, &self.time_index)?;
+            if !self.aborted.is_empty() {
+                self.write_index(TXN_INDEX_SUFFIX, &self.aborted)?;
+            }
         }
         self.finished = true;
         Ok(())

@@ -280,7 +280,7 @@ impl Shared {
             StorageError::Io { .. } => {
                 self.logs.fail_dir_of(log, error);
             }
-            StorageError::Corrupt { .. } => {
+            StorageError::Corrupt { .. } | StorageError::Overflow { .. } => {
                 tracing::warn!(
                     partition = %log.partition(), %error, "cleaning failed, marking the partition as uncleanable"
                 );

@@ -14,11 +14,13 @@ use kafka_wire::records::batch::{
 use kafka_wire::records::compression::{self, Codec};
 use kafka_wire::records::control::{self, ControlType};
 use kafka_wire::records::legacy::{MessageSetBuilder, MessageSetOptions, MessageView};
-use kafka_wire::records::record::{RecordError, RecordReader, encode_with_timestamp_delta};
+use kafka_wire::records::record::{
+    RecordError, RecordReader, RecordSource as _, encode_with_timestamp_delta,
+};
 
 use crate::log::cleaner::offset_map::OffsetMap;
 use crate::log::cleaner::transactions::CleanedTransactions;
-use crate::log::codec::{self, MAX_DECOMPRESSED_BYTES};
+use crate::log::codec::{self, MAX_DECOMPRESSED_BYTES, MAX_WHOLE_BYTES};
 use crate::log::entry::EntryHeader;
 use crate::log::txn_index::AbortedTxn;
 
@@ -196,13 +198,20 @@ impl<'a> BatchFilter<'a> {
         if discard && !remembers_producer {
             return Ok(filtered);
         }
-        let plain = codec::decompress(&view).map_err(BadBatch::new)?;
-        let survey = self.survey(header, &plain, discard)?;
+        let plain = codec::unpack_within(&view, MAX_DECOMPRESSED_BYTES).map_err(BadBatch::new)?;
+        let survey = if plain.too_large {
+            self.streamed_survey(&view, discard)?
+        } else if let Some(error) = plain.broken {
+            return Err(BadBatch::new(error));
+        } else {
+            self.survey(header, &plain.bytes, discard)?
+        };
         self.counts.records_kept += self.retained.len() as u64;
         let new_horizon = horizon.is_none() && (survey.tombstones || (is_control && discardable));
         filtered.kept = if self.retained.is_empty() {
             remembers_producer.then(|| write_empty(header, out))
-        } else if survey.all_retained && !new_horizon {
+        } else if plain.too_large || (survey.all_retained && !new_horizon) {
+            // What unpacks to so much is not written anew for the sake of single records: it stays until none of it is needed.
             out.put_slice(bytes);
             Some(Kept {
                 bytes: bytes.len(),
@@ -218,7 +227,7 @@ impl<'a> BatchFilter<'a> {
                 ),
                 false => horizon,
             };
-            Some(self.write_retained(header, &plain, horizon, out)?)
+            Some(self.write_retained(header, &plain.bytes, horizon, out)?)
         };
         Ok(filtered)
     }
@@ -254,20 +263,12 @@ impl<'a> BatchFilter<'a> {
         for _ in 0..header.record_count {
             let start = plain.len() - reader.remaining();
             let record = reader.next_record(&base).map_err(BadBatch::new)?;
-            self.counts.records_read += 1;
-            let stays = !discard
-                && (header.is_control()
-                    || self.stays(record.offset, record.key, record.value.is_some(), || {
-                        let horizon = header.delete_horizon_ms();
-                        horizon.is_none_or(|horizon| self.pass.now_ms < horizon)
-                    }));
-            if !stays {
-                let keyless = record.key.is_none() && !discard;
-                self.counts.keyless += u64::from(keyless);
+            let has_value = record.value.is_some();
+            if !self.surveyed(header, record.offset, record.key, has_value, discard) {
                 survey.all_retained = false;
                 continue;
             }
-            survey.tombstones |= record.value.is_none();
+            survey.tombstones |= !has_value;
             self.retained.push(Retained {
                 start,
                 end: plain.len() - reader.remaining(),
@@ -280,6 +281,57 @@ impl<'a> BatchFilter<'a> {
             return Err(BadBatch::new(RecordError::BadCount { declared }));
         }
         Ok(survey)
+    }
+
+    /// The same for a batch that unpacks to too much. Where its records lie is not told.
+    fn streamed_survey(&mut self, view: &BatchView<'_>, discard: bool) -> Result<Survey, BadBatch> {
+        self.retained.clear();
+        let header = &view.header;
+        let base = header.record_base();
+        let mut stream = codec::stream(view, true).map_err(BadBatch::new)?;
+        let mut survey = Survey {
+            all_retained: true,
+            tombstones: false,
+        };
+        for _ in 0..header.record_count {
+            let record = stream.skip_record(&base).map_err(BadBatch::new)?;
+            let key = (record.key_size >= 0).then(|| stream.last_key());
+            let has_value = record.value_size >= 0;
+            if !self.surveyed(header, record.offset, key, has_value, discard) {
+                survey.all_retained = false;
+                continue;
+            }
+            survey.tombstones |= !has_value;
+            self.retained.push(Retained {
+                start: 0,
+                end: 0,
+                timestamp: record.timestamp,
+                timestamp_delta: 0,
+            });
+        }
+        Ok(survey)
+    }
+
+    /// Whether a record of a batch stays; counts it.
+    fn surveyed(
+        &mut self,
+        header: &BatchHeader,
+        offset: i64,
+        key: Option<&[u8]>,
+        has_value: bool,
+        discard: bool,
+    ) -> bool {
+        self.counts.records_read += 1;
+        let stays = !discard
+            && (header.is_control()
+                || self.stays(offset, key, has_value, || {
+                    let horizon = header.delete_horizon_ms();
+                    horizon.is_none_or(|horizon| self.pass.now_ms < horizon)
+                }));
+        if !stays && !discard {
+            self.counts.keyless += u64::from(key.is_none());
+        }
+        stays
     }
 
     /// Whether a record stays in the log.
@@ -459,14 +511,29 @@ pub fn index_keys(
             if header.is_control() {
                 transactions.on_control_batch(header, control_type(&view)?);
             } else if !transactions.on_batch(header) {
-                let plain = codec::decompress(&view).map_err(BadBatch::new)?;
-                for record in view.records(&plain) {
-                    let record = record.map_err(BadBatch::new)?;
-                    if let Some(key) = record.key
-                        && record.offset >= start_offset
-                        && !map.put(key, record.offset)
-                    {
-                        return Ok(false);
+                let plain = codec::unpack_within(&view, MAX_WHOLE_BYTES).map_err(BadBatch::new)?;
+                let mut put = |key: Option<&[u8]>, offset: i64| {
+                    key.is_none_or(|key| offset < start_offset || map.put(key, offset))
+                };
+                if plain.too_large {
+                    drop(plain);
+                    let base = header.record_base();
+                    let mut stream = codec::stream(&view, true).map_err(BadBatch::new)?;
+                    for _ in 0..header.record_count {
+                        let record = stream.skip_record(&base).map_err(BadBatch::new)?;
+                        let key = (record.key_size >= 0).then(|| stream.last_key());
+                        if !put(key, record.offset) {
+                            return Ok(false);
+                        }
+                    }
+                } else if let Some(error) = plain.broken {
+                    return Err(BadBatch::new(error));
+                } else {
+                    for record in view.records(&plain.bytes) {
+                        let record = record.map_err(BadBatch::new)?;
+                        if !put(record.key, record.offset) {
+                            return Ok(false);
+                        }
                     }
                 }
             }
