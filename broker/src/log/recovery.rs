@@ -226,6 +226,14 @@ impl Loader<'_> {
     /// Splits a segment with offsets too far from its base offset. The pieces have no indexes.
     fn split(&self, segment: &Segment, books: &mut Books) -> StorageResult<Vec<Arc<Segment>>> {
         let bases = split_at_load(segment, self.config, || {
+            // If they only waited for their deletion, they would be taken for the first piece's.
+            for suffix in [INDEX_SUFFIX, TIME_INDEX_SUFFIX] {
+                let path = self.dir.file(segment.base_offset(), suffix);
+                match fs::remove_file(&path).context("delete", &path) {
+                    Err(error) if !error.is_not_found() => return Err(error),
+                    _ => {}
+                }
+            }
             self.doom(segment, &mut books.doomed_files)
         })?;
         if !bases.contains(&segment.base_offset()) {

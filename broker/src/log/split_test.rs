@@ -153,9 +153,21 @@ fn loading_splits_what_indexes_cannot_tell() {
     for clean in [true, false] {
         let dir = TempDir::new().unwrap();
         write_segment(dir.path(), 0, &OFFSETS);
+        if !clean {
+            for suffix in ["index", "timeindex"] {
+                let path = dir.path().join(format!("{:020}.{suffix}", 0));
+                fs::write(path, [0; 4080]).unwrap();
+            }
+        }
         let log = open(dir.path(), clean).unwrap();
         check(&log);
         log.close(NOW).unwrap();
+        for base_offset in BASES {
+            for suffix in ["log", "index", "timeindex"] {
+                let path = dir.path().join(format!("{base_offset:020}.{suffix}"));
+                assert!(path.exists(), "{}", path.display());
+            }
+        }
         drop(log);
         check(&open(dir.path(), true).unwrap());
     }

@@ -324,9 +324,19 @@ fn compare(end: End) -> Result<()> {
 fn differences(end: End, apache: &Views, ours: &Views) -> Vec<String> {
     let mut report = Vec::new();
     for (name, expected) in apache {
-        let found = ours.get(name).cloned().unwrap_or_default();
+        let (mut expected, mut found) = (
+            expected.clone(),
+            ours.get(name).cloned().unwrap_or_default(),
+        );
+        if name.starts_with("offsets too far apart") {
+            // Of a segment that was split Apache's broker leaves other things lying about.
+            let is_left =
+                |line: &String| line.contains(".deleted: ") || line.contains(".txnindex: 0 bytes");
+            expected.retain(|line| !is_left(line));
+            found.retain(|line| !is_left(line));
+        }
         let better = end != End::KilledUnflushed && KEPT_BY_OURS.contains(&name.as_str());
-        if *expected == found || (better && found != ["refused"]) {
+        if expected == found || (better && found != ["refused"]) {
             continue;
         }
         let mut text = format!("{name}\n");
