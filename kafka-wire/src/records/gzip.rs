@@ -115,7 +115,7 @@ impl<'a> Pieces<'a> {
             }
             let sum = std::mem::take(&mut self.sum).finalize();
             let size = std::mem::take(&mut self.size);
-            let rest: &'a [u8] = *deflated.get_ref();
+            let rest: &'a [u8] = deflated.get_ref();
             self.deflated = after_trailer(rest, sum, size)?.map(DeflateDecoder::new);
         }
         Ok(false)

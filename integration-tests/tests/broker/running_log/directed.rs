@@ -59,7 +59,7 @@ fn rolling(now: i64, steps: &mut Vec<Step>) {
     // Only its time index is never full, since time stands still.
     steps.push(create("still", &dense));
     steps.extend(vec![produce("still", 20, now); 12]);
-    // With room for no entry at all Apache's broker cannot map the file, and stops.
+    // With less than room for an entry Apache's broker makes no log, and does not start again with one; ours keeps the records.
     steps.push(create("no-index", &[("segment.index.bytes", "12")]));
     steps.extend(fill("no-index", 4, now));
     steps.push(create("sparse", &[("index.interval.bytes", "1000")]));
