@@ -6,6 +6,7 @@ mod flows;
 mod many;
 mod planted;
 mod races;
+mod refused;
 mod script;
 mod short;
 mod tools;

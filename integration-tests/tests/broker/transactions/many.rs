@@ -24,7 +24,7 @@ use rustix::process::Signal;
 
 use super::flows::Flow;
 use super::script::{LONG_MS, Script};
-use super::{cut_off, races};
+use super::{cut_off, races, refused};
 
 /// Small segments that are compacted all the time, and sessions that end soon.
 const CONFIG: &str = "transaction.state.log.num.partitions=3\noffsets.topic.num.partitions=3\nnum.partitions=3\n\
@@ -190,7 +190,8 @@ impl Run {
         let ids = ids(told.unwrap_or(200));
         let mut script = Script::start(&self.broker, 1)?;
         let mut flow = Flow::new(base_time);
-        let lost = over_a_lost_session(&mut script, &mut self.broker, &self.zookeeper, &mut flow);
+        let lost = over_a_lost_session(&mut script, &mut self.broker, &self.zookeeper, &mut flow)
+            .and_then(|()| refused::run(&mut script));
         if let Err(error) = lost {
             bail!(
                 "{error:?}\n{}\n{}",
@@ -202,8 +203,11 @@ impl Run {
             r"transaction_start_time_ms: [0-9]+",
             "transaction_start_time_ms: <ms>",
         );
-        self.transcript
-            .lines("over a lost session", &script.text, &normaliser);
+        self.transcript.lines(
+            "a lost session, a log that takes nothing",
+            &script.text,
+            &normaliser,
+        );
 
         transact(&mut script, &ids)?;
         let expected = described(&mut script, &ids)?;
@@ -224,7 +228,10 @@ impl Run {
             self.tell_of_a_start(&ids, &expected)?;
         }
         self.broker.stop()?;
-        dumps::sound(&logs)?;
+        if self.maker == Maker::Ours {
+            // Apache's own indexes do not always fit after a kill.
+            dumps::sound(&logs)?;
+        }
         let other = match self.maker {
             Maker::Apache => Maker::Ours,
             Maker::Ours => Maker::Apache,
