@@ -226,7 +226,7 @@ pub fn left(script: &mut Script, id: &'static str) -> Result<String> {
 }
 
 /// The number of records that a reader of committed ones sees; `None` without a leader.
-fn visible(script: &mut Script, topic: &'static str, partition: i32) -> Result<Option<i64>> {
+pub fn visible(script: &mut Script, topic: &'static str, partition: i32) -> Result<Option<i64>> {
     let request = FetchRequest {
         isolation_level: 1,
         topics: vec![FetchTopic {

@@ -221,7 +221,7 @@ impl Run {
         let outcomes = races::run(
             races,
             (&self.broker, self.maker),
-            environment::number("TANDEM_ROUNDS", 8)?,
+            (environment::number("TANDEM_ROUNDS", 8)?, base_time),
         )?;
         println!("{:?}: {outcomes:#?}", self.maker);
         if told.is_some() {

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use bytes::Bytes;
 use integration_tests::new_topics::NewTopic;
 use integration_tests::partition_view::wait_for_leaders;
 use integration_tests::requests::Random;
@@ -18,18 +19,26 @@ use kafka_wire::messages::add_partitions_to_txn::{
 };
 use kafka_wire::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
 use kafka_wire::messages::delete_topics::DeleteTopicsRequest;
+use kafka_wire::messages::describe_producers::{DescribeProducersRequest, TopicRequest};
 use kafka_wire::messages::describe_transactions::DescribeTransactionsRequest;
 use kafka_wire::messages::end_txn::EndTxnRequest;
 use kafka_wire::messages::init_producer_id::InitProducerIdRequest;
+use kafka_wire::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use kafka_wire::wire::Records;
 
+use super::cut_off;
+use super::flows::Flow;
 use super::script::{LONG_MS, Script};
 
 /// Who asks, and what is told: how often each outcome came.
 type Outcomes = BTreeMap<String, u32>;
+/// Where records meet the end of their transaction.
+const TOPIC: &str = "raced";
+
 type Producer = (i64, i16);
 
 /// What may come of each meeting. Only the order in which a coordinator takes them decides, and nothing else can come.
-const ALLOWED: [(&str, &[&str]); 8] = [
+const ALLOWED: [(&str, &[&str]); 9] = [
     (
         "commit and time-out",
         &["commit 0 CompleteCommit", "commit 90 CompleteAbort"],
@@ -83,7 +92,17 @@ const ALLOWED: [(&str, &[&str]); 8] = [
             "add 3 commit 0 CompleteCommit",
         ],
     ),
+    (
+        // What comes after the marker belongs to no transaction.
+        "commit and a record",
+        &[
+            "commit 0 produce 0 CompleteCommit",
+            "commit 0 produce 19 CompleteCommit",
+            "commit 0 produce 48 CompleteCommit",
+        ],
+    ),
 ];
+
 /// What Apache's broker tells whoever commits between its taking the epoch away and its decision to abort: it breaks off
 /// with an exception. Ours does both in one step.
 const BROKEN_OFF: &str = "commit -1";
@@ -94,6 +113,7 @@ struct Race {
     right: Talk,
     script: Script,
     random: Random,
+    base_time: i64,
     outcomes: BTreeMap<&'static str, Outcomes>,
 }
 
@@ -101,13 +121,14 @@ struct Race {
 pub fn run(
     script: Script,
     (broker, maker): (&Broker, Maker),
-    times: u64,
+    (times, base_time): (u64, i64),
 ) -> Result<BTreeMap<&'static str, Outcomes>> {
     let mut race = Race {
         left: Talk::with(broker.address())?.named("left"),
         right: Talk::with(broker.address())?.named("right"),
         script,
         random: Random::new(times),
+        base_time,
         outcomes: BTreeMap::new(),
     };
     race.commit_and_time_out(times)?;
@@ -121,6 +142,7 @@ pub fn run(
         race.commit_and_abort(&fifth)?;
         race.commit_and_add(&fifth)?;
     }
+    race.commits_and_records(times)?;
     race.deleted_topics(times.div_ceil(8))?;
     for (kind, outcomes) in &race.outcomes {
         let allowed = ALLOWED.iter().find(|(name, _)| name == kind);
@@ -275,6 +297,47 @@ impl Race {
         self.script.settle(id)
     }
 
+    /// Of a transaction's second record and its end, either may come first; no transaction begins with a record that is
+    /// too late.
+    fn commits_and_records(&mut self, times: u64) -> Result<()> {
+        make_again(&mut self.left, TOPIC)?;
+        let mut flow = Flow::new(self.base_time);
+        let mut written = 0;
+        for number in 0..times {
+            let id = format!("record-{number}");
+            let before = self.given(&id, LONG_MS)?;
+            self.script.add_to(&id, before, TOPIC, &[0])?;
+            let [first, second] =
+                [0, 1].map(|sequence| flow.batch(0, (before.0, before.1, 0), sequence, true));
+            let told = produce(&mut self.right, &id, first)?;
+            ensure!(told == "produce 0", "{id}: {told}");
+            let told = self.meet(
+                |talk| end(talk, &id, before, true),
+                |talk| produce(talk, &id, second),
+            )?;
+            written += 1 + i64::from(told[1] == "produce 0");
+            self.note("commit and a record", &id, told)?;
+        }
+        until("the last marker", || {
+            Ok(cut_off::visible(&mut self.script, TOPIC, 0)? == Some(written))
+        })?;
+        let request = DescribeProducersRequest {
+            topics: vec![TopicRequest {
+                name: TOPIC.into(),
+                partition_indexes: vec![0],
+            }],
+        };
+        let answer = self.script.ask(0, &request)?;
+        let partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
+        for producer in partitions.flat_map(|partition| &partition.active_producers) {
+            ensure!(
+                producer.current_txn_start_offset < 0,
+                "hanging: {producer:?}"
+            );
+        }
+        Ok(())
+    }
+
     /// A topic goes while a partition of it is added to a transaction that ends then.
     fn deleted_topics(&mut self, times: u64) -> Result<()> {
         for number in 0..times {
@@ -351,6 +414,26 @@ fn end(talk: &mut Talk, id: &str, producer: Producer, committed: bool) -> Result
     let answer = talk.ask(3, &request)?.context("closed")?;
     let wish = if committed { "commit" } else { "abort" };
     Ok(format!("{wish} {}", answer.error_code))
+}
+
+fn produce(talk: &mut Talk, id: &str, batch: Bytes) -> Result<String> {
+    let request = ProduceRequest {
+        transactional_id: Some(id.into()),
+        acks: -1,
+        timeout_ms: 30_000,
+        topic_data: vec![TopicProduceData {
+            name: TOPIC.into(),
+            partition_data: vec![PartitionProduceData {
+                index: 0,
+                records: Some(Records::Memory(batch)),
+            }],
+        }],
+    };
+    let answer = talk.ask(9, &request)?.context("closed")?;
+    let topics = answer.responses.iter();
+    let mut partitions = topics.flat_map(|topic| &topic.partition_responses);
+    let error = partitions.next().context("no partition")?.error_code;
+    Ok(format!("produce {error}"))
 }
 
 fn add(
