@@ -69,7 +69,7 @@ pub struct ZooKeeper {
 }
 
 /// Makes of a server's command line another that runs it.
-struct Within(Box<dyn Fn(&Command) -> Command>);
+struct Within(Box<dyn Fn(&Command) -> Command + Send + Sync>);
 
 impl std::fmt::Debug for Within {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -280,7 +280,7 @@ impl ZooKeeper {
     }
 
     /// From the next start on another command runs the server's: `wrap` makes it.
-    pub fn run_within(&mut self, wrap: impl Fn(&Command) -> Command + 'static) {
+    pub fn run_within(&mut self, wrap: impl Fn(&Command) -> Command + Send + Sync + 'static) {
         self.within = Some(Within(Box::new(wrap)));
     }
 
@@ -301,6 +301,7 @@ pub struct Broker {
     java_options: Vec<String>,
     fast_heap: Option<&'static str>,
     file_limit_kib: Option<u64>,
+    within: Option<Within>,
     process: Option<Process>,
 }
 
@@ -329,6 +330,7 @@ impl Broker {
             java_options: Vec::new(),
             fast_heap: None,
             file_limit_kib: None,
+            within: None,
             process: None,
         })
     }
@@ -375,6 +377,9 @@ impl Broker {
         command.arg(config).args(arguments);
         if let Some(limit) = self.file_limit_kib {
             command = faults::with_small_files(&command, limit);
+        }
+        if let Some(Within(wrap)) = &self.within {
+            command = wrap(&command);
         }
         Process::spawn("broker", &mut command, self.scratch.path())
     }
@@ -475,6 +480,11 @@ impl Broker {
     /// From the next start on no file may grow beyond this: a disk that fills up. `None` ends it.
     pub fn limit_files(&mut self, limit_kib: Option<u64>) {
         self.file_limit_kib = limit_kib;
+    }
+
+    /// From the next start on another command runs the broker's: `wrap` makes it.
+    pub fn run_within(&mut self, wrap: impl Fn(&Command) -> Command + Send + Sync + 'static) {
+        self.within = Some(Within(Box::new(wrap)));
     }
 
     /// From now on the other maker's broker runs on this directory.

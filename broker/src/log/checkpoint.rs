@@ -27,7 +27,7 @@ pub const CLEANER_FILE: &str = "cleaner-offset-checkpoint";
 /// Leader epochs of one partition.
 pub const LEADER_EPOCH_FILE: &str = "leader-epoch-checkpoint";
 
-const VERSION: u32 = 0;
+const VERSION: i32 = 0;
 
 /// Offsets by partition.
 pub type Offsets = BTreeMap<TopicPartition, i64>;
@@ -81,7 +81,7 @@ pub fn sync_dir(dir: &Path) -> StorageResult<()> {
 pub fn read_offsets(path: &Path) -> StorageResult<Offsets> {
     let mut offsets = Offsets::new();
     let mut bad_number = None;
-    read_entries(path, |fields| {
+    let counted = read_entries(path, |fields| {
         let [topic, partition, offset] = fields else {
             return None;
         };
@@ -93,6 +93,9 @@ pub fn read_offsets(path: &Path) -> StorageResult<Offsets> {
         }
         Some(())
     })?;
+    if !counted {
+        bad_number = Some("a negative number of entries".to_owned());
+    }
     if let Some(entry) = bad_number {
         // Kafka goes on with nothing then, which costs time but no records.
         tracing::warn!(path = %path.display(), entry, "ignoring a checkpoint with a bad number");
@@ -122,7 +125,7 @@ pub fn write_offsets<'a>(
 /// [`StorageError::Corrupt`] with the line if it is malformed.
 pub fn read_epochs(path: &Path) -> StorageResult<Vec<(i32, i64)>> {
     let mut epochs = Vec::new();
-    read_entries(path, |fields| {
+    let counted = read_entries(path, |fields| {
         let [epoch, start] = fields else {
             return None;
         };
@@ -130,7 +133,13 @@ pub fn read_epochs(path: &Path) -> StorageResult<Vec<(i32, i64)>> {
         epochs.push((epoch, start));
         (epoch >= 0 && start >= 0).then_some(())
     })?;
-    Ok(epochs)
+    match counted {
+        true => Ok(epochs),
+        false => Err(StorageError::corrupt(
+            path,
+            "line 2: a negative number of entries; delete the file to start anew",
+        )),
+    }
 }
 
 /// Text of a leader epoch checkpoint.
@@ -142,11 +151,12 @@ pub fn epochs_text(epochs: impl ExactSizeIterator<Item = (i32, i64)>) -> String 
     text
 }
 
-/// Calls `entry` with the blank-separated fields of each entry line; `None` from it means malformed.
-fn read_entries(path: &Path, mut entry: impl FnMut(&[&str]) -> Option<()>) -> StorageResult<()> {
+/// Calls `entry` with the blank-separated fields of each entry line; `None` from it means malformed. Answers false if the number of
+/// entries is negative, which Kafka trips over in another way than over what is no number.
+fn read_entries(path: &Path, mut entry: impl FnMut(&[&str]) -> Option<()>) -> StorageResult<bool> {
     let text = match fs::read_to_string(path).context("read", path) {
         Ok(text) => text,
-        Err(error) if error.is_not_found() => return Ok(()),
+        Err(error) if error.is_not_found() => return Ok(true),
         Err(error) => return Err(error),
     };
     let malformed = |line: usize, what: &str| {
@@ -155,23 +165,34 @@ fn read_entries(path: &Path, mut entry: impl FnMut(&[&str]) -> Option<()>) -> St
             format!("line {line}: {what}; delete the file to start anew"),
         )
     };
+    // Java ends lines with a lone carriage return, too.
+    let text = match text.contains('\r') {
+        true => text.replace("\r\n", "\n").replace('\r', "\n"),
+        false => text,
+    };
     let mut lines = text.lines();
     let Some(version) = lines.next() else {
-        return Ok(()); // Created but never written: the same as absent.
+        return Ok(true); // Created but never written: the same as absent.
     };
     if version.parse() != Ok(VERSION) {
         return Err(malformed(1, "expected version 0"));
     }
     let Some(count) = lines.next() else {
-        return Ok(()); // Kafka takes it for empty.
+        return Ok(true); // Kafka takes it for empty.
     };
-    let count: Result<usize, _> = count.parse();
+    let count: Result<i32, _> = count.parse();
     let count = count.map_err(|_| malformed(2, "expected the number of entries"))?;
+    let Ok(count) = usize::try_from(count) else {
+        return Ok(false);
+    };
     let mut found = 0;
     for line in lines {
         found += 1;
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        entry(&fields).ok_or_else(|| malformed(found + 2, "malformed entry"))?;
+        // Blanks at the front are a field of their own, at the end they are none.
+        let indented = line.starts_with(|first: char| first.is_ascii_whitespace());
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        let read = if indented { None } else { entry(&fields) };
+        read.ok_or_else(|| malformed(found + 2, "malformed entry"))?;
     }
     if found != count {
         return Err(malformed(
@@ -179,7 +200,7 @@ fn read_entries(path: &Path, mut entry: impl FnMut(&[&str]) -> Option<()>) -> St
             &format!("{count} entries announced, {found} found"),
         ));
     }
-    Ok(())
+    Ok(true)
 }
 
 #[cfg(test)]
@@ -204,6 +225,7 @@ mod tests {
             "0\n1\n",
             "0\n1\na 1\n",
             "0\n1\na 1 1\n\n",
+            "0\n1\n a 1 1\n",
             "0 \n1\na 1 1\n",
             "0\n0\na 1 1\n",
         ] {
@@ -216,11 +238,15 @@ mod tests {
         for nothing in [
             "",
             "0\n",
+            "0\n-1\n",
             "0\n1\na x 1\n",
             "0\n1\na 1 99999999999999999999\n",
         ] {
             fs::write(&path, nothing).unwrap();
             assert_eq!(read_offsets(&path).unwrap(), Offsets::new(), "{nothing:?}");
         }
+        fs::write(&path, "0\r+1\r\na \t1  7 \r").unwrap();
+        let one = Offsets::from([(TopicPartition::new("a", 1), 7)]);
+        assert_eq!(read_offsets(&path).unwrap(), one);
     }
 }

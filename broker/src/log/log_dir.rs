@@ -45,6 +45,9 @@ pub struct LogDir {
     loaded: AtomicBool,
     /// High watermarks as read or last written; the first source when a partition is opened.
     high_watermarks: Mutex<Offsets>,
+    /// True once they were written in this run: what was read may be in another order, or a run may have left another file half
+    /// written.
+    wrote_high_watermarks: AtomicBool,
     /// Held while the other checkpoints are gathered and written: timers and deletions would else replace the same file at
     /// the same time.
     checkpointing: Mutex<()>,
@@ -87,6 +90,7 @@ impl LogDir {
             clean,
             loaded: AtomicBool::new(false),
             high_watermarks: Mutex::new(high_watermarks),
+            wrote_high_watermarks: AtomicBool::new(false),
             checkpointing: Mutex::new(()),
         })
     }
@@ -170,15 +174,17 @@ impl LogDir {
         self.write(LOG_START_FILE, offsets)
     }
 
-    /// Replaces the high watermarks, unless they are those that the file has.
+    /// Replaces the high watermarks, unless they are those that this run has written.
     ///
     /// # Errors
     /// [`StorageError`] if the file cannot be replaced.
     pub fn write_high_watermarks(&self, offsets: Offsets) -> StorageResult<()> {
         let mut written = self.high_watermarks.lock();
-        if *written != offsets {
+        let is_first = !self.wrote_high_watermarks.load(Ordering::Relaxed);
+        if *written != offsets || (is_first && !offsets.is_empty()) {
             self.write(HIGH_WATERMARK_FILE, &offsets)?;
             *written = offsets;
+            self.wrote_high_watermarks.store(true, Ordering::Relaxed);
         }
         Ok(())
     }

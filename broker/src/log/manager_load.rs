@@ -189,8 +189,12 @@ impl LogManager {
         let mut jobs = Vec::new();
         for entry in fs::read_dir(dir.path()).context("list", dir.path())? {
             let path = entry.context("list", dir.path())?.path();
-            let name = path.file_name().and_then(|name| name.to_str());
-            let name = name.unwrap_or_default();
+            let name = path.file_name().unwrap_or_default();
+            let Some(name) = name.to_str() else {
+                // Java cannot even name it, so that Kafka passes it over.
+                tracing::warn!(path = %path.display(), "ignoring a name that is not UTF-8");
+                continue;
+            };
             if name == FOREIGN_DIR || !path.is_dir() {
                 continue;
             }

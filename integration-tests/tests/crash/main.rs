@@ -5,6 +5,7 @@ mod compaction;
 mod disk;
 mod endurance;
 mod groups;
+mod jbod;
 mod streams;
 mod writes;
 mod zookeeper;
