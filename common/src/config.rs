@@ -389,7 +389,8 @@ fn parsed(kind: Kind, value: &str) -> String {
         Kind::Int | Kind::Short | Kind::Long => text
             .parse::<i64>()
             .map_or(text.to_string(), |n| n.to_string()),
-        _ => value.to_string(),
+        Kind::String => text.to_string(),
+        Kind::Boolean | Kind::List | Kind::Class | Kind::Password => value.to_string(),
     }
 }
 

@@ -27,7 +27,9 @@ const TELL_EVERY: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// The address is taken, not ours, or not resolvable.
-    #[error("Socket server failed to bind to {host}:{port}: {source}")]
+    #[error(
+        "Socket server failed to bind to {host}:{port}: {source}; check what uses that port, and listeners"
+    )]
     Bind {
         /// The host as configured, or `0.0.0.0` for all interfaces.
         host: String,

@@ -79,12 +79,12 @@ impl Services {
         topic::validate(overrides.iter().map(|(key, value)| (key.as_str(), value.as_str())))
             .map_err(|reason| {
                 // Only a value's error is wrapped: an unknown key is an error of its own in Kafka.
-                AlterError::config(if reason.starts_with("Invalid value") {
+                AlterError::config(if reason.starts_with("Unknown topic config name") {
+                    reason
+                } else {
                     format!(
                         "Invalid config value for resource ConfigResource(type=TOPIC, name='{name}'): {reason}"
                     )
-                } else {
-                    reason
                 })
             })?;
         if validate_only {
