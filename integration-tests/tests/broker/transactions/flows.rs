@@ -40,7 +40,7 @@ const CONFIG: &str = "transaction.state.log.num.partitions=3\noffsets.topic.num.
                       log.segment.bytes=4000\nlog.retention.ms=-1\n";
 const IDS: [&str; 4] = ["f0", "f1", "f2", "f3"];
 const GROUPS: [&str; 3] = ["g0", "g1", "g2"];
-const TOPIC: &str = "a";
+pub const TOPIC: &str = "a";
 const PARTITIONS: i32 = 3;
 const UNSTABLE_OFFSET_COMMIT: i16 = 88;
 
@@ -144,7 +144,7 @@ fn step(script: &mut Script, flow: &mut Flow) -> Result<()> {
             Ok(())
         }
         95 => script.add(id, 4, producer, true),
-        96 | 97 => describe_producers(script, flow),
+        96 | 97 => describe_producers(script, flow, TOPIC),
         _ => script.describe(&IDS),
     }
 }
@@ -387,8 +387,8 @@ fn list(script: &mut Script, flow: &Flow) -> Result<()> {
     Ok(())
 }
 
-pub fn describe_producers(script: &mut Script, flow: &Flow) -> Result<()> {
-    let request = producers_of(TOPIC);
+pub fn describe_producers(script: &mut Script, flow: &Flow, topic: &'static str) -> Result<()> {
+    let request = producers_of(topic);
     let answer = script.ask(0, &request)?;
     let text = view::described(&answer, flow.since);
     script.say("producers", &text);
@@ -440,7 +440,7 @@ fn at_last(script: &mut Script, flow: &Flow) -> Result<()> {
             script.say(&format!("all of {partition} {committed}"), &text);
         }
     }
-    describe_producers(script, flow)?;
+    describe_producers(script, flow, TOPIC)?;
     for group in GROUPS {
         let answer = offsets(script, group, true)?;
         script.say(&format!("at last {group}"), &answer);

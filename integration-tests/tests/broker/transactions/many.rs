@@ -24,7 +24,7 @@ use rustix::process::Signal;
 
 use super::flows::Flow;
 use super::script::{LONG_MS, Script};
-use super::{cut_off, races, refused};
+use super::{cut_off, flows, races, refused};
 
 /// Small segments that are compacted all the time, and sessions that end soon.
 const CONFIG: &str = "transaction.state.log.num.partitions=3\noffsets.topic.num.partitions=3\nnum.partitions=3\n\
@@ -173,6 +173,8 @@ fn over_a_lost_session(
             Ok(!text.contains("unstable"))
         })?;
         script.say(&format!("left of {id}"), &text);
+        // The epoch of the coordinator is in the marker.
+        flows::describe_producers(script, flow, id)?;
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use kafka_wire::messages::init_producer_id::InitProducerIdRequest;
 use kafka_wire::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use kafka_wire::wire::Records;
 
-use super::flows::{Flow, await_all, describe_producers};
+use super::flows::{Flow, TOPIC, await_all, describe_producers};
 use super::script::{LONG_MS, Script};
 use crate::exactly_once::view;
 
@@ -49,7 +49,7 @@ fn steps(script: &mut Script, flow: &mut Flow) -> Result<()> {
     script.until("old ids forgotten", |script| idle_are_gone(script, &OLD))?;
     script.describe(&OLD)?;
     only_open_remain(script)?;
-    describe_producers(script, flow)?;
+    describe_producers(script, flow, TOPIC)?;
 
     let committed = begin(script, "e0", LONG_MS, 0)?;
     produce(script, flow, "e0", (committed, 0, 0), 0)?;
@@ -85,7 +85,7 @@ fn steps(script: &mut Script, flow: &mut Flow) -> Result<()> {
     produce(script, flow, "e2", (open, 0, 2), 9)?;
     script.end("e2", 3, open, true)?;
     only_open_remain(script)?;
-    describe_producers(script, flow)?;
+    describe_producers(script, flow, TOPIC)?;
     idempotent(script, flow)?;
     after_ids_are_forgotten(script, committed)
 }
@@ -117,7 +117,7 @@ fn idempotent(script: &mut Script, flow: &mut Flow) -> Result<()> {
     only_open_remain(script)?;
     plain(script, flow, (producer, 1), 55)?;
     only_open_remain(script)?;
-    describe_producers(script, flow)
+    describe_producers(script, flow, TOPIC)
 }
 
 fn after_ids_are_forgotten(script: &mut Script, known: (i64, i16)) -> Result<()> {
