@@ -9,9 +9,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::process::Signal;
 
 use crate::ports::Port;
 use crate::process::Process;
+use crate::wait::until;
 use crate::workspace::Scratch;
 use crate::{apache, faults, ours};
 
@@ -272,6 +274,20 @@ impl ZooKeeper {
             thread::sleep(Duration::from_millis(100));
         }
         Ok(())
+    }
+
+    /// Stops a broker's process until its session here has expired, lets it go on, and waits until it has another one.
+    ///
+    /// # Errors
+    /// When its node stays, or does not come back.
+    pub fn let_session_end(&self, broker: &mut Broker) -> Result<()> {
+        broker.process()?.signal(Signal::STOP)?;
+        let gone = self.wait_for_no_broker();
+        broker.process()?.signal(Signal::CONT)?;
+        gone?;
+        until("a new session", || {
+            Ok(ask(self.address(), "dump")?.contains("/brokers/ids/0"))
+        })
     }
 
     /// From the next start on no file may grow beyond this: a disk that fills up. `None` ends it.

@@ -16,6 +16,8 @@ const CHECK_EACH: u32 = 5;
 enum End {
     Kill,
     Stop,
+    /// Stands still until ZooKeeper takes it for dead, and goes on.
+    Pause,
 }
 
 fn endures(actors: &str, end: End) -> Result<()> {
@@ -32,8 +34,11 @@ fn endures(actors: &str, end: End) -> Result<()> {
                 let code = broker.stop()?;
                 ensure!(code == 0, "round {round}: ended with {code}");
             }
+            End::Pause => zookeeper.let_session_end(&mut broker)?,
         }
-        broker.start_again()?;
+        if end != End::Pause {
+            broker.start_again()?;
+        }
         if round % CHECK_EACH == 0 {
             let counts = clients.check(false);
             println!(
@@ -74,4 +79,11 @@ fn nothing_is_lost_without_transactions_when_the_broker_is_killed() -> Result<()
 #[ignore = "for a soak: clean stops are also a part of the interchange"]
 fn nothing_is_lost_doubled_or_half_done_when_the_broker_is_stopped() -> Result<()> {
     endures(EVERYTHING, End::Stop)
+}
+
+/// Without a session the broker is no broker to the controller, and is elected again when it has one.
+#[test]
+#[ignore = "for a soak: each round waits until a session ends"]
+fn nothing_is_lost_doubled_or_half_done_when_the_broker_loses_its_session() -> Result<()> {
+    endures(EVERYTHING, End::Pause)
 }

@@ -20,7 +20,6 @@ use kafka_wire::messages::describe_transactions::{
     DescribeTransactionsRequest, DescribeTransactionsResponse,
 };
 use kafka_wire::messages::list_transactions::ListTransactionsRequest;
-use rustix::process::Signal;
 
 use super::flows::Flow;
 use super::script::{LONG_MS, Script};
@@ -124,18 +123,6 @@ fn cleaned(logs: &Path) -> BTreeMap<String, i64> {
         .collect()
 }
 
-/// Stops the process until ZooKeeper takes it for dead, and lets it go on.
-fn lose_session(broker: &mut Broker, zookeeper: &ZooKeeper) -> Result<()> {
-    broker.process()?.signal(Signal::STOP)?;
-    let gone = zookeeper.wait_for_no_broker();
-    broker.process()?.signal(Signal::CONT)?;
-    gone?;
-    until("a new session", || {
-        let dump = integration_tests::stack::ask(zookeeper.address(), "dump")?;
-        Ok(dump.contains("/brokers/ids/0"))
-    })
-}
-
 /// Transactions that are open while the session is lost go on, and end.
 fn over_a_lost_session(
     script: &mut Script,
@@ -158,7 +145,7 @@ fn over_a_lost_session(
         }
         open.push((id, producer));
     }
-    lose_session(broker, zookeeper)?;
+    zookeeper.let_session_end(broker)?;
     script.reconnect(broker)?;
     cut_off::await_topics(script)?;
     for (id, producer) in &open {
