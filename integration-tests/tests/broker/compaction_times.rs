@@ -234,22 +234,19 @@ fn the_cleaner_comes_when_apaches_comes() -> Result<()> {
 }
 
 /// What is written for the throttle, in batches of 100 kB.
-const BATCHES: usize = 300;
-const BYTES_PER_SECOND: u32 = 10_000_000;
+const BATCHES: usize = 2000;
+const BYTES_PER_SECOND: u32 = 50_000_000;
 
 fn throttled(maker: Maker) -> Result<f64> {
     let zookeeper = ZooKeeper::start(Maker::Ours)?;
+    // All is written before the cleaner looks for the first time.
     let config = format!(
-        "log.cleaner.backoff.ms=100\nlog.cleaner.io.max.bytes.per.second={BYTES_PER_SECOND}\n"
+        "log.cleaner.backoff.ms=15000\nlog.cleaner.io.max.bytes.per.second={BYTES_PER_SECOND}\n"
     );
     let mut broker = Broker::prepare(maker, &zookeeper.connect(), &config)?;
     broker.start_again()?;
     let mut talk = Talk::with(broker.address())?;
-    let configs = [
-        ("cleanup.policy", "compact"),
-        ("segment.bytes", "10000000"),
-        ("min.compaction.lag.ms", "3000"),
-    ];
+    let configs = [("cleanup.policy", "compact"), ("segment.bytes", "50000000")];
     new_topics::create(&mut talk, &[NewTopic::new("throttled", 1).with(&configs)])?;
     let started = Instant::now();
     for number in 0..BATCHES {
@@ -259,7 +256,9 @@ fn throttled(maker: Maker) -> Result<f64> {
         send(&mut talk, "throttled", builder.build())?;
     }
     let checkpoint = broker.log_directory().join("cleaner-offset-checkpoint");
-    while !std::fs::read_to_string(&checkpoint)?.contains("throttled 0 ") {
+    // Each segment has 499 batches.
+    let clean = format!("throttled 0 {}", BATCHES / 499 * 499);
+    while !std::fs::read_to_string(&checkpoint)?.contains(&clean) {
         ensure!(started.elapsed() < LIMIT, "not compacted");
         thread::sleep(Duration::from_millis(50));
     }
