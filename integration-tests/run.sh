@@ -22,6 +22,7 @@ run_part() {
     soak)
         TANDEM_SOAK_ROUNDS=${TANDEM_SOAK_ROUNDS:-200} \
             $cargo test -p integration-tests --test crash -- --test-threads=1 --include-ignored &&
+            $cargo test -p integration-tests --test broker -- --test-threads=1 --ignored spoiled:: early_stop:: &&
             TANDEM_ROUNDS=${TANDEM_ROUNDS:-500} TANDEM_FUZZ_ROUNDS=${TANDEM_FUZZ_ROUNDS:-100000} \
                 PROPTEST_CASES=${PROPTEST_CASES:-20000} \
                 $cargo test --workspace --exclude integration-tests --release ;;

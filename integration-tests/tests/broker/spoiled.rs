@@ -357,13 +357,13 @@ fn after_a_kill_with_nothing_flushed() -> Result<()> {
 }
 
 #[test]
-#[ignore = "takes a while; the case above is the strictest"]
+#[ignore = "for a soak: the case above is the strictest"]
 fn after_a_clean_stop() -> Result<()> {
     compare(End::Clean)
 }
 
 #[test]
-#[ignore = "takes a while; a case above is stricter"]
+#[ignore = "for a soak: a case above is stricter"]
 fn after_a_kill() -> Result<()> {
     compare(End::Killed)
 }

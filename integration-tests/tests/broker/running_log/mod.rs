@@ -32,6 +32,7 @@ fn a_running_log_keeps_its_files_as_apaches_does() -> Result<()> {
     pair.play(&directed::with_timers(now_ms))?;
     pair.play(&script.steps(count, true))?;
     // What a clean stop leaves, and what is made of it, or the same for a kill.
+    pair.play(&script.before_a_restart())?;
     pair.restart(!seed.is_multiple_of(2))?;
     pair.play(&directed::after_a_restart(now_ms))?;
     pair.play(&script.steps(count, false))?;

@@ -59,6 +59,16 @@ impl Writer {
         steps
     }
 
+    /// What is done before a restart: Apache's broker cannot open an index that has become smaller than what is in it.
+    pub fn before_a_restart(&self) -> Vec<Step> {
+        let there = TOPICS.iter().zip(&self.topics);
+        let there = there.filter(|(_, sequence)| sequence.is_some());
+        let unset = || vec![("segment.index.bytes".to_owned(), None)];
+        there
+            .map(|(topic, _)| Step::Configure((*topic).to_owned(), unset()))
+            .collect()
+    }
+
     fn retain(&mut self, steps: &mut Vec<Step>) {
         let there = (0..TOPICS.len()).filter(|number| self.topics[*number].is_some());
         let there: Vec<usize> = there.collect();
