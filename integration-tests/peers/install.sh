@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the integration tests talk to: a JDK, Maven, kcat and Python (through apt-get, where they are
-# missing and we may), the Apache jars (through Maven, into target/peers and
-# target/peers-zookeeper) and Python clients (into target/venv).
+# missing and we may), the Apache jars (through Maven, into target/peers,
+# target/peers-zookeeper and target/peers-kafka) and Python clients (into target/venv).
 # Does nothing, quickly, when all of it is there.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -43,17 +43,22 @@ if [ "$(cat "$target/peers/.stamp" 2>/dev/null)" != "$jars_wanted" ]; then
     echo "$jars_wanted" >"$target/peers/.stamp"
 fi
 
-versions_wanted=$(sha256sum <"$here/zookeeper-versions.xml")
-if [ "$(cat "$target/peers-zookeeper/.stamp" 2>/dev/null)" != "$versions_wanted" ]; then
-    echo "peers: fetching other versions of ZooKeeper"
-    rm -rf "$target/peers-zookeeper"
+# Other versions of one thing, each in a directory of its own: NAME is that of the list and of where they go.
+install_versions() {
+    local list=$here/$1-versions.xml to=$target/peers-$1 wanted attempt
+    wanted=$(sha256sum <"$list")
+    [ "$(cat "$to/.stamp" 2>/dev/null)" != "$wanted" ] || return 0
+    echo "peers: fetching other versions of $1"
+    rm -rf "$to"
     for attempt in 1 2 3; do
-        mvn -q -B -f "$here/zookeeper-versions.xml" dependency:copy -Dversions="$target/peers-zookeeper" && break
-        [ "$attempt" != 3 ] || { echo "peers: Maven could not fetch the ZooKeeper versions" >&2; exit 1; }
+        mvn -q -B -f "$list" dependency:copy -Dversions="$to" && break
+        [ "$attempt" != 3 ] || { echo "peers: Maven could not fetch the versions of $1" >&2; exit 1; }
         sleep 5
     done
-    echo "$versions_wanted" >"$target/peers-zookeeper/.stamp"
-fi
+    echo "$wanted" >"$to/.stamp"
+}
+install_versions zookeeper
+install_versions kafka
 
 python_wanted=$(sha256sum <"$here/requirements.txt")
 if [ "$(cat "$target/venv/.stamp" 2>/dev/null)" != "$python_wanted" ]; then

@@ -61,6 +61,18 @@ pub fn zookeeper_jars(version: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// The directory with a directory for each version of the Java clients other than the one in [`peers`].
+///
+/// # Errors
+/// When they have not been fetched.
+pub fn client_versions() -> Result<PathBuf> {
+    let path = target().join("peers-kafka");
+    if !path.join(".stamp").is_file() {
+        bail!("no clients in {}: run `make peers` first", path.display());
+    }
+    Ok(path)
+}
+
 /// The Python interpreter that has kazoo and confluent-kafka.
 ///
 /// # Errors

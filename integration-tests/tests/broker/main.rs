@@ -13,6 +13,7 @@ mod group_commands;
 mod group_load;
 mod group_protocol;
 mod hostile;
+mod java_versions;
 mod lost_disk;
 mod old_groups;
 mod random_groups;
