@@ -13,7 +13,11 @@ use rustix::process::Resource;
 
 /// A Kafka-compatible broker, kept in order by ZooKeeper.
 #[derive(Debug, Parser)]
-#[command(name = "broker", version)]
+#[command(
+    name = "broker",
+    version,
+    after_help = "Stops in good order on Ctrl-C or SIGTERM. RUST_LOG=debug gives more log."
+)]
 struct Arguments {
     /// The configuration: server.properties, or the same keys in a .toml file
     config: PathBuf,

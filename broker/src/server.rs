@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytestring::ByteString;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::admin::topics::TopicAdmin;
@@ -33,7 +33,7 @@ use crate::metadata::controller_channel::ControllerChannel;
 use crate::net::listener::{self, BoundListener, ConnectionLimits};
 use crate::net::threads::NetworkThreads;
 use crate::replica::clock::now_ms;
-use crate::replica::isr_sender::{IsrSender, watch_for_lag};
+use crate::replica::isr_sender::{IsrSender, Wanted, watch_for_lag};
 use crate::replica::manager::ReplicaManager;
 use crate::replica::topic_configs::TopicConfigs;
 use crate::wiring;
@@ -145,15 +145,6 @@ impl Server {
             wiring::transaction_coordinator(&config, &replicas, &zk, producer_ids).await?;
         let settings = wiring::marker_settings(broker_id, &config, &metadata, &zk);
         transactions.start(settings, markers);
-        let isr_sender = IsrSender {
-            replicas: replicas.clone(),
-            channel: to_controller.clone(),
-            broker_epoch: broker_epoch.clone(),
-        };
-        let mut tasks = housekeeping::start(&config, &logs);
-        tasks.spawn(isr_sender.run(isr_changes));
-        tasks.spawn(watch_for_lag(replicas.clone()));
-        tasks.spawn(wiring::follow_disks(replicas.clone(), zk.clone()));
         let topics = Arc::new(TopicAdmin::new(
             config.clone(),
             zk.clone(),
@@ -177,6 +168,7 @@ impl Server {
             transactions,
             features_epoch: Arc::new(AtomicI64::new(-1)),
         });
+        let tasks = start_tasks(&services, isr_changes);
         let mut broker = Self::serve(services, bound, tasks).await?;
         broker.cleaner =
             housekeeping::start_cleaner(&broker.services.config, &broker.services.logs);
@@ -290,6 +282,21 @@ impl Server {
             services.broker_id
         );
     }
+}
+
+/// Starts what goes on beside the requests.
+fn start_tasks(services: &Services, isr_changes: mpsc::UnboundedReceiver<Wanted>) -> JoinSet<()> {
+    let isr_sender = IsrSender {
+        replicas: services.replicas.clone(),
+        channel: services.to_controller.clone(),
+        broker_epoch: services.broker_epoch.clone(),
+    };
+    let mut tasks = housekeeping::start(&services.config, &services.logs);
+    tasks.spawn(isr_sender.run(isr_changes));
+    tasks.spawn(watch_for_lag(services.replicas.clone()));
+    let (replicas, zk) = (services.replicas.clone(), services.zk.clone());
+    tasks.spawn(wiring::follow_disks(replicas, zk));
+    tasks
 }
 
 fn millis(value: i64) -> Duration {

@@ -160,14 +160,6 @@ impl LeaderEpochs {
         })
     }
 
-    /// The epoch to which the record at `offset` belongs.
-    pub fn epoch_for_offset(&self, offset: i64) -> Option<i32> {
-        let after = self
-            .entries
-            .partition_point(|entry| entry.start_offset <= offset);
-        after.checked_sub(1).map(|index| self.entries[index].epoch)
-    }
-
     /// Drops epochs that start at or after a new end of the log.
     ///
     /// # Errors
@@ -278,8 +270,6 @@ mod tests {
         assert_eq!(end(4), Some((4, 30)));
         assert_eq!(end(3), Some((2, 20)));
         assert_eq!(end(1), Some((1, 10)));
-        assert_eq!(epochs.epoch_for_offset(29), Some(4));
-        assert_eq!(epochs.epoch_for_offset(9), None);
     }
 
     #[test]

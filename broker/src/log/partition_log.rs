@@ -239,11 +239,6 @@ impl PartitionLog {
         self.epochs.read().latest().map(|entry| entry.epoch)
     }
 
-    /// All leader epochs, oldest first.
-    pub fn epoch_entries(&self) -> Vec<EpochEntry> {
-        self.epochs.read().entries().to_vec()
-    }
-
     /// Where a leader epoch ends here; `None` if it is unknown and newer than all that are known.
     pub fn end_offset_for_epoch(&self, epoch: i32) -> Option<EpochEnd> {
         self.epochs

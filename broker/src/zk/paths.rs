@@ -20,8 +20,6 @@ pub const FEATURE: &str = "/feature";
 pub const PRODUCER_ID_BLOCK: &str = "/latest_producer_id_block";
 /// Parent of requests to delete topics.
 pub const DELETE_TOPICS: &str = "/admin/delete_topics";
-/// Legacy request to reassign partitions.
-pub const REASSIGN_PARTITIONS: &str = "/admin/reassign_partitions";
 /// Legacy request to elect preferred leaders.
 pub const PREFERRED_REPLICA_ELECTION: &str = "/admin/preferred_replica_election";
 /// Parent of the configs of all entity types.
@@ -36,8 +34,6 @@ pub const ISR_CHANGES: &str = "/isr_change_notification";
 pub const LOG_DIR_EVENTS: &str = "/log_dir_event_notification";
 /// Name of a log directory notification before its ten digits.
 pub const LOG_DIR_EVENT_PREFIX: &str = "log_dir_event_";
-/// Entity name of defaults in place of a broker id, client id, user or address.
-pub const DEFAULT_ENTITY: &str = "<default>";
 
 /// Persistent nodes that every broker creates at its start, in this order, with null data
 /// (`ZkData.PersistentZkPaths`).
