@@ -9,6 +9,7 @@ mod directory_spoils;
 mod disks;
 mod early_stop;
 mod exactly_once;
+mod expired_producers;
 mod group_commands;
 mod group_load;
 mod group_protocol;
