@@ -194,6 +194,8 @@ impl Loader<'_> {
                 segments.push(segment);
             }
         }
+        // A piece of one that was split may belong behind those that follow.
+        segments.sort_by_key(|segment| segment.base_offset());
         Ok(segments)
     }
 
@@ -283,6 +285,7 @@ impl Loader<'_> {
                 let verified = match verified {
                     Err(StorageError::Overflow { .. }) => {
                         segments.splice(index..=index, self.split(&segment, books)?);
+                        segments.sort_by_key(|segment| segment.base_offset());
                         break; // Begin with the first piece.
                     }
                     verified => verified?,

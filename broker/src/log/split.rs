@@ -28,11 +28,16 @@ impl PartitionLog {
     /// Splits a segment, not the last one, of which no index need be rebuilt. Nothing is done if the log has changed meanwhile.
     ///
     /// # Errors
-    /// [`StorageError`] if a file cannot be read or written, or the segment's last offset is not too far from its base offset.
+    /// [`StorageError`] if a file cannot be read or written, the segment's last offset is not too far from its base offset, or a piece
+    /// would come behind the segment that follows: its records would then be the newest ones.
     pub fn split_segment(&self, segment: &Arc<Segment>, now_ms: i64) -> StorageResult<()> {
         let mut aborted = Vec::new();
         segment.txn_index().collect(0, i64::MAX, &mut aborted)?;
-        let bases = write_pieces(segment, &self.config(), Some(&aborted))?;
+        let segments = self.segments.load();
+        let at = segments.partition_point(|one| one.base_offset() <= segment.base_offset());
+        let next = segments.get(at).map_or(i64::MAX, |one| one.base_offset());
+        drop(segments);
+        let bases = write_pieces(segment, next, &self.config(), Some(&aborted))?;
         if !self.replace_segments(std::slice::from_ref(segment), &bases, now_ms)? {
             for base_offset in bases {
                 remove_files(&self.dir, base_offset)?;
@@ -43,7 +48,7 @@ impl PartitionLog {
 }
 
 /// Splits a segment of a log that is being loaded, which nobody reads, into segments without indexes: these are to be made by recovery.
-/// `remove` puts the old files out of the way. Answers the new base offsets.
+/// `remove` puts the old files out of the way. Answers the new base offsets, which may lie behind those of segments that follow.
 ///
 /// # Errors
 /// [`StorageError`] as for [`PartitionLog::split_segment`].
@@ -52,7 +57,7 @@ pub(super) fn split_at_load(
     config: &LogConfig,
     remove: impl FnOnce() -> StorageResult<()>,
 ) -> StorageResult<Vec<i64>> {
-    let bases = write_pieces(segment, config, None)?;
+    let bases = write_pieces(segment, i64::MAX, config, None)?;
     finish_files(&segment.dir, &bases)?;
     remove()?;
     put_in_place(&segment.dir, &bases)?;
@@ -67,14 +72,25 @@ struct Piece {
     end: u64,
 }
 
-/// Writes the `.cleaned` files. Indexes are among them if the segment's aborted transactions are told.
+/// Writes the `.cleaned` files. Indexes are among them if the segment's aborted transactions are told. All begin below `next_base`.
 fn write_pieces(
     segment: &Segment,
+    next_base: i64,
     config: &LogConfig,
     aborted: Option<&[AbortedTxn]>,
 ) -> StorageResult<Vec<i64>> {
     let pieces = pieces(segment)?;
     let bases: Vec<i64> = pieces.iter().map(|piece| piece.base_offset).collect();
+    let taken = |base_offset: &&i64| {
+        **base_offset >= next_base
+            || **base_offset != segment.base_offset()
+                && segment.dir.file(**base_offset, LOG_SUFFIX).exists()
+    };
+    if let Some(base_offset) = bases.iter().find(taken) {
+        let path = segment.dir.file(segment.base_offset(), LOG_SUFFIX);
+        let reason = format!("offset {base_offset} belongs to another segment; it cannot be split");
+        return Err(StorageError::corrupt(&path, reason));
+    }
     tracing::info!(
         partition = %segment.dir.path().display(), base_offset = segment.base_offset(), into = ?bases,
         "splitting a segment with offsets too far from its base offset"

@@ -179,6 +179,20 @@ fn loading_splits_what_indexes_cannot_tell() {
     bytes.extend(&batch(3 * FAR + 1)[..40]);
     fs::write(&path, bytes).unwrap();
     check(&open(dir.path(), false).unwrap());
+    // The piece comes behind the segment that follows.
+    let dir = TempDir::new().unwrap();
+    write_segment(dir.path(), 0, &[0, FAR]);
+    write_segment(dir.path(), 10, &[10, 11]);
+    let log = open(dir.path(), false).unwrap();
+    assert_eq!(bases(&log), [0, 10, FAR]);
+    assert_eq!(offsets(&log), [0, 10, 11, FAR]);
+    assert_eq!(log.log_end_offset(), FAR + 1);
+    // Its place is taken.
+    let dir = TempDir::new().unwrap();
+    write_segment(dir.path(), 0, &[0, FAR]);
+    write_segment(dir.path(), FAR, &[FAR]);
+    let error = open(dir.path(), false).unwrap_err();
+    assert!(error.is_of_records(), "{error}");
     // Offsets that come back are no overflow.
     let dir = TempDir::new().unwrap();
     write_segment(dir.path(), 0, &[0, FAR, 1]);
@@ -194,7 +208,10 @@ fn a_crash_leaves_all_pieces_or_none() {
         let partition_dir = PartitionDir::new(dir.to_owned());
         let segment = Segment::open(&partition_dir, 0, NOW, 0).unwrap();
         let config = LogConfig::from_entries([("index.interval.bytes", "0")]).unwrap();
-        assert_eq!(write_pieces(&segment, &config, None).unwrap(), BASES);
+        assert_eq!(
+            write_pieces(&segment, i64::MAX, &config, None).unwrap(),
+            BASES
+        );
         partition_dir
     };
     for done in 0..=7 {
@@ -255,4 +272,32 @@ fn the_cleaner_splits_and_begins_anew() {
     // The aborted record is gone.
     let kept: Vec<i64> = OFFSETS.into_iter().filter(|offset| *offset != 2).collect();
     assert_eq!(offsets(&log), [&kept[..], &[last]].concat());
+}
+
+#[test]
+fn the_cleaner_leaves_what_reaches_behind_the_next_segment() {
+    let dir = TempDir::new().unwrap();
+    write_segment(dir.path(), 0, &[0, FAR]);
+    write_segment(dir.path(), 10, &[10]);
+    for suffix in ["index", "timeindex"] {
+        for base_offset in [0, 10] {
+            fs::write(dir.path().join(format!("{base_offset:020}.{suffix}")), []).unwrap();
+        }
+    }
+    let log = open(dir.path(), true).unwrap();
+    let first = Arc::clone(&log.segments.load()[0]);
+    let error = log.split_segment(&first, NOW).unwrap_err();
+    assert!(error.is_of_records(), "{error}");
+    assert_eq!(bases(&log), [0, 10]);
+    assert_eq!(count_of_logs(dir.path()), 2);
+}
+
+/// How many segment files there are, finished or not.
+fn count_of_logs(dir: &Path) -> usize {
+    let names = fs::read_dir(dir).unwrap();
+    let is_log = |name: &std::ffi::OsString| name.to_string_lossy().contains(".log");
+    names
+        .map(|entry| entry.unwrap().file_name())
+        .filter(is_log)
+        .count()
 }
