@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use kafka_wire::error_code::ErrorCode;
 use kafka_wire::messages::fetch::{
-    AbortedTransaction, EpochEndOffset, FetchRequest, FetchResponse, FetchableTopicResponse,
-    LeaderIdAndEpoch, NodeEndpoint, PartitionData,
+    AbortedTransaction, EpochEndOffset, FetchRequest, FetchResponse, FetchTopic,
+    FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
 };
 use kafka_wire::wire::Uuid;
 use tokio::task::block_in_place;
@@ -67,6 +67,11 @@ pub async fn handle(
     };
     let terms = terms(services, version, replica_id, &request);
     let snapshot = services.metadata.snapshot();
+    // Only in a session that a newer request has opened there may be something to tell that this version cannot say.
+    let asked = match version < 12 && request.session_id != 0 {
+        true => request.topics.clone(),
+        false => Vec::new(),
+    };
     let session = session_request(version, replica_id >= 0, &mut request, |id| {
         snapshot.names.get(&id).cloned()
     });
@@ -113,7 +118,35 @@ pub async fn handle(
     let verdict = services
         .replicas
         .close_session(fetch_context, &mut found, describe);
+    if version < 12 && found.iter().any(|found| found.answer.diverging.is_some()) {
+        return unspeakable(request.session_id, asked);
+    }
     response(services, context, replica_id, verdict, found)
+}
+
+/// The answer if this version has no words for what was found: each partition of the request with the error.
+fn unspeakable(session_id: i32, asked: Vec<FetchTopic>) -> FetchResponse {
+    let error_code = ErrorCode::UnsupportedVersion.code();
+    let responses = asked.into_iter().map(|topic| FetchableTopicResponse {
+        topic: topic.topic,
+        partitions: topic
+            .partitions
+            .into_iter()
+            .map(|partition| PartitionData {
+                partition_index: partition.partition,
+                error_code,
+                high_watermark: -1,
+                ..PartitionData::default()
+            })
+            .collect(),
+        ..FetchableTopicResponse::default()
+    });
+    FetchResponse {
+        error_code,
+        session_id,
+        responses: responses.collect(),
+        ..FetchResponse::default()
+    }
 }
 
 fn terms(services: &Services, version: i16, replica_id: i32, request: &FetchRequest) -> FetchTerms {
@@ -213,14 +246,6 @@ fn response(
     let version = context.header.api_version;
     let mut leaders = CurrentLeaders::new(services, context);
     let mut responses: Vec<FetchableTopicResponse> = Vec::new();
-    if version < 12 && found.iter().any(|found| found.answer.diverging.is_some()) {
-        // Only a session that a newer request has opened gets here: this version cannot be told.
-        return FetchResponse {
-            error_code: ErrorCode::UnsupportedVersion.code(),
-            session_id: verdict.session_id,
-            ..FetchResponse::default()
-        };
-    }
     if version < 10 {
         convert_all(services, version, replica_id, &mut found);
     }
