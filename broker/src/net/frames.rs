@@ -14,7 +14,7 @@ const MAX_READ_BYTES: usize = 128 * 1024;
 const GROWTH_BYTES: usize = 256 * 1024;
 /// Of a request larger than this nothing beyond its end is read, in bytes: the next one then begins where the buffer
 /// begins, and what has come of it need not be moved there.
-const EXACT_BYTES: usize = 32 * 1024;
+const EXACT_BYTES: usize = 256 * 1024;
 /// The most room that is kept ready for a next request as large as an earlier one, in bytes.
 const READY_BYTES: usize = 1024 * 1024;
 /// A buffer up to this size is kept by an idle connection, in bytes.
