@@ -25,6 +25,8 @@ integration: ## the tests that run servers only
 lint: ## formatting and clippy; changes nothing
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	@# Only fuzzing itself needs libFuzzer: any file will do in its place here.
+	CUSTOM_LIBFUZZER_PATH=$(CURDIR)/fuzz/Cargo.toml $(CARGO) check --manifest-path fuzz/Cargo.toml --target-dir target/fuzz
 
 fmt: ## format the code
 	$(CARGO) fmt --all

@@ -108,7 +108,7 @@ fn snapshot(mend: bool, bytes: &[u8]) {
         let written = states.to_snapshot();
         let again = ProducerStates::from_snapshot(&written, 200, now_ms, expiration_ms);
         assert_eq!(again.expect("what was written can be read").to_snapshot(), written);
-        let _ = (states.first_unstable_offset(), states.oldest_txn_timestamp());
+        let _ = states.first_unstable_offset();
         states.on_high_watermark(100);
         states.on_log_start(50);
         states.remove_expired(now_ms, expiration_ms);
